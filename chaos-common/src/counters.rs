@@ -1,0 +1,121 @@
+//! What a rule did, as counted in the kernel: one [`Counters`] per rule and per CPU.
+//!
+//! Every packet or call that a rule matches adds one to `matched` and one to exactly one of `injected` and
+//! `skipped[..]`, so `matched == injected + sum(skipped)` holds for every rule at rest. The programs use atomic adds:
+//! a cgroup program can be preempted by another one on the same CPU.
+
+/// Number of [`Skip`] reasons.
+pub const SKIPS: usize = 8;
+
+/// Why a matched packet or call was not hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Skip {
+    /// The draw said no: this is what `probability` asks for.
+    Probability = 0,
+    /// Not armed: no lease, the lease ran out, or the experiment was halted.
+    Lease = 1,
+    /// The time box is over.
+    Deadline = 2,
+    /// Before `start_after`, or in the off phase of `pulse`.
+    Window = 3,
+    /// The process or the far end is protected.
+    Protected = 4,
+    /// The experiment runs in shadow mode: it would have been hit.
+    Shadow = 5,
+    /// Another program or policy had already made this call fail.
+    Denied = 6,
+    /// The kernel refused the effect (a helper failed): a bug or a limit, never silent.
+    Failed = 7,
+}
+
+impl Skip {
+    /// All reasons, in the order of their numbers.
+    pub const ALL: [Self; SKIPS] = [
+        Self::Probability,
+        Self::Lease,
+        Self::Deadline,
+        Self::Window,
+        Self::Protected,
+        Self::Shadow,
+        Self::Denied,
+        Self::Failed,
+    ];
+
+    /// The word for it in metrics, reports and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Probability => "probability",
+            Self::Lease => "lease",
+            Self::Deadline => "deadline",
+            Self::Window => "window",
+            Self::Protected => "protected",
+            Self::Shadow => "shadow",
+            Self::Denied => "denied",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Counts of one rule on one CPU; the sum over CPUs is what is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Counters {
+    /// Packets or calls that fitted the rule while it was attached.
+    pub matched: u64,
+    /// Of these, how many were hit.
+    pub injected: u64,
+    /// Of these, how many were not, by [`Skip`].
+    pub skipped: [u64; SKIPS],
+}
+
+impl Counters {
+    /// Adds the counts of another CPU.
+    pub fn add(&mut self, other: &Self) {
+        let Self { matched, injected, skipped } = other;
+        self.matched += matched;
+        self.injected += injected;
+        for (sum, n) in self.skipped.iter_mut().zip(skipped) {
+            *sum += n;
+        }
+    }
+
+    /// How often the dice were thrown: the base for comparing asked with done. In shadow mode a hit is counted as
+    /// skipped, and still is a draw.
+    pub fn draws(&self) -> u64 {
+        self.hits() + self.skipped[Skip::Probability as usize]
+    }
+
+    /// How often the draw said yes: injected, or would have been in shadow mode.
+    pub fn hits(&self) -> u64 {
+        self.injected + self.skipped[Skip::Shadow as usize]
+    }
+}
+
+#[cfg(feature = "user")]
+// SAFETY: `repr(C)`, u64 only, no padding, every bit pattern is valid.
+unsafe impl aya::Pod for Counters {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_numbered_in_order_and_named_once() {
+        for (i, reason) in Skip::ALL.into_iter().enumerate() {
+            assert_eq!(i, reason as usize);
+            assert_eq!(1, Skip::ALL.iter().filter(|r| r.name() == reason.name()).count());
+        }
+    }
+
+    #[test]
+    fn sums_over_cpus() {
+        let mut sum = Counters::default();
+        let cpu = Counters { matched: 5, injected: 2, skipped: [1, 0, 0, 0, 0, 2, 0, 0] };
+        sum.add(&cpu);
+        sum.add(&cpu);
+        assert_eq!(10, sum.matched);
+        assert_eq!(10, sum.draws());
+        assert_eq!(8, sum.hits());
+    }
+}

@@ -1,0 +1,97 @@
+//! Builds the eBPF programs, so that the `kchaos` binary carries them inside.
+//!
+//! They are compiled for another target, with `core` from source and perhaps with another toolchain, which cargo
+//! cannot express as a dependency: a second cargo does it, with a target folder and an environment of its own.
+//! The daemon finds the object through the variable `KCHAOS_BPF_OBJECT`.
+
+#[path = "build/toolchain.rs"]
+mod toolchain;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{ExitCode, Stdio},
+};
+
+use toolchain::{BUILD_STD, TARGET, Toolchain};
+
+/// Where the programs' sources are, relative to this crate; a change in any of them builds the object again.
+const SOURCES: [&str; 7] = [
+    "build.rs",
+    "build",
+    "../chaos-ebpf",
+    "../chaos-common/src",
+    "../chaos-common/Cargo.toml",
+    "../Cargo.toml",
+    "../Cargo.lock",
+];
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nthe eBPF programs were not built: {error}\n");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    for source in SOURCES {
+        println!("cargo:rerun-if-changed={source}");
+    }
+    let cargo = PathBuf::from(variable("CARGO")?);
+    let rustc = PathBuf::from(variable("RUSTC")?);
+    let out = PathBuf::from(variable("OUT_DIR")?);
+    let manifest = PathBuf::from(variable("CARGO_MANIFEST_DIR")?).join("../chaos-ebpf/Cargo.toml");
+
+    let toolchain = Toolchain::find(&cargo, &rustc).ok_or(
+        "no Rust toolchain on this machine has the standard library's source, which the BPF target needs; \
+         run `cargo xtask setup`",
+    )?;
+    let linker =
+        toolchain::program("bpf-linker").ok_or("bpf-linker is not installed; run `cargo xtask setup`")?;
+    // A new compiler or linker makes a new object.
+    println!("cargo:rerun-if-changed={}", linker.display());
+    if toolchain.rustc.is_absolute() {
+        println!("cargo:rerun-if-changed={}", toolchain.rustc.display());
+    }
+    println!("cargo:rerun-if-env-changed=CARGO_HOME");
+
+    let built = compile(&toolchain, &linker, &manifest, &out)?;
+    let object = out.join("kchaos.bpf.o");
+    fs::copy(&built, &object)
+        .map_err(|error| format!("cannot copy {} to {}: {error}", built.display(), object.display()))?;
+    println!("cargo:rustc-env=KCHAOS_BPF_OBJECT={}", object.display());
+    Ok(())
+}
+
+/// Runs the inner cargo and returns the object it made.
+fn compile(toolchain: &Toolchain, linker: &Path, manifest: &Path, out: &Path) -> Result<PathBuf, String> {
+    let arch = variable("CARGO_CFG_TARGET_ARCH")?;
+    // A folder of its own: the outer cargo holds a lock on its target folder while this runs.
+    let target_dir = out.join("bpf-target");
+    let mut command = toolchain.command(&toolchain.cargo, linker, &arch, out)?;
+    command
+        .args(["build", "--release", "--bin", "chaos-ebpf"])
+        .args(BUILD_STD)
+        .arg("--manifest-path")
+        .arg(manifest)
+        .arg("--target-dir")
+        .arg(&target_dir)
+        // The outer cargo reads this script's standard output as instructions.
+        .stdout(Stdio::null());
+    if env::var_os("CARGO_FEATURE_KERNEL_LOG").is_some() {
+        command.args(["--features", "kernel-log"]);
+    }
+    let status =
+        command.status().map_err(|error| format!("cannot start {}: {error}", toolchain.cargo.display()))?;
+    if !status.success() {
+        return Err(format!("{} says why, above ({status})", toolchain.cargo.display()));
+    }
+    Ok(target_dir.join(TARGET).join("release/chaos-ebpf"))
+}
+
+fn variable(name: &str) -> Result<String, String> {
+    env::var(name).map_err(|error| format!("cargo did not set {name}: {error}"))
+}

@@ -1,0 +1,61 @@
+//! The kernel side as seen from user space: [`object`] loads programs and maps, [`attach`] links programs to hooks,
+//! [`feature`] knows what can be asked of a kernel and tries it, [`control`] finds every experiment on the host.
+//!
+//! What must stay true: maps are filled before anything is attached, every link is a kernel object that dies with this
+//! process, and nothing is pinned.
+
+mod attach;
+mod control;
+mod feature;
+mod object;
+
+use thiserror::Error;
+
+pub use attach::Attached;
+pub use control::halt_all;
+pub use feature::{Feature, probe};
+pub use object::Object;
+
+use crate::target::TargetError;
+
+/// The kernel refused something.
+#[derive(Debug, Error)]
+pub enum BpfError {
+    /// The object file itself, or its maps.
+    #[error("loading the kernel programs: {0}")]
+    Object(#[from] aya::EbpfError),
+    /// A map.
+    #[error("using the map {name}: {error}")]
+    Map {
+        /// Its name.
+        name: &'static str,
+        /// aya's word on it.
+        error: aya::maps::MapError,
+    },
+    /// A program or map that the object should hold is not in it.
+    #[error("the kernel object has no {0}: it was built from another source")]
+    Absent(&'static str),
+    /// A program was refused by the verifier or could not be attached.
+    #[error("{feature}: {step} {program}: {error}")]
+    Program {
+        /// What it is for.
+        feature: Feature,
+        /// "loading" or "attaching".
+        step: &'static str,
+        /// Its name.
+        program: &'static str,
+        /// aya's word on it; holds the verifier's log when loading.
+        error: aya::programs::ProgramError,
+    },
+    /// Something else the kernel refused.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// The kernel's answer.
+        error: std::io::Error,
+    },
+    /// A network namespace or cgroup could not be reached.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+}

@@ -1,0 +1,140 @@
+//! The kernel object: loaded, filled, read.
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, lpm_trie::Key},
+};
+use chaos_common::{ClauseBits, clause_bits, control, counters::Counters, rule::Rule, scope::Scope};
+
+use super::{BpfError, Feature};
+use crate::engine::Tables;
+
+static IMAGE: &[u8] = aya::include_bytes_aligned!(env!("KCHAOS_BPF_OBJECT"));
+
+const SCOPE: &str = "KCHAOS_SCOPE";
+const RULES: &str = "KCHAOS_RULES";
+const COUNTERS: &str = "KCHAOS_COUNTERS";
+const PEER4: &str = "KCHAOS_PEER4";
+const PEER6: &str = "KCHAOS_PEER6";
+const FAR_PORTS: &str = "KCHAOS_PPORT";
+const NEAR_PORTS: &str = "KCHAOS_LPORT";
+const PROTECTED: &str = "KCHAOS_PROTECT";
+
+/// The loaded programs and maps. Dropping it detaches and frees all of them.
+pub struct Object {
+    pub(super) ebpf: Ebpf,
+    pub(super) features: Vec<Feature>,
+    control: Array<MapData, u64>,
+    counters: PerCpuArray<MapData, Counters>,
+}
+
+impl Object {
+    /// Loads the maps and the programs that `features` need; the others never reach the kernel.
+    pub fn load(features: &[Feature]) -> Result<Self, BpfError> {
+        // The programs have no relocations against the kernel's BTF: not parsing it saves most of the start-up time.
+        let mut ebpf = EbpfLoader::new().btf(None).load(IMAGE)?;
+        let control = take(&mut ebpf, control::MAP_NAME)?;
+        let counters = take(&mut ebpf, COUNTERS)?;
+        let mut object = Self { ebpf, features: features.to_vec(), control, counters };
+        object.load_programs()?;
+        Ok(object)
+    }
+
+    /// Fills every table. The scope stays without rules, so nothing is matched until [`Self::arm`].
+    pub fn fill(&mut self, tables: &Tables) -> Result<(), BpfError> {
+        let Tables { scope, rules: _, peer4, peer6, far_ports, near_ports, protected_cgroups } = tables;
+        self.set_scope(&Scope { rules: 0, ..*scope })?;
+        let wrong = |name| move |error| BpfError::Map { name, error };
+        let mut table: LpmTrie<_, [u8; 4], ClauseBits> = self.map(PEER4)?;
+        for ((address, length), clauses) in peer4 {
+            table.insert(&Key::new(*length, *address), clause_bits(*clauses), 0).map_err(wrong(PEER4))?;
+        }
+        let mut table: LpmTrie<_, [u8; 16], ClauseBits> = self.map(PEER6)?;
+        for ((address, length), clauses) in peer6 {
+            table.insert(&Key::new(*length, *address), clause_bits(*clauses), 0).map_err(wrong(PEER6))?;
+        }
+        for (name, ports) in [(FAR_PORTS, far_ports), (NEAR_PORTS, near_ports)] {
+            let mut table: LpmTrie<_, [u8; 4], ClauseBits> = self.map(name)?;
+            for ((port, length), clauses) in ports {
+                table.insert(&Key::new(*length, *port), clause_bits(*clauses), 0).map_err(wrong(name))?;
+            }
+        }
+        let mut table: HashMap<_, u64, u32> = self.map(PROTECTED)?;
+        for id in protected_cgroups {
+            table.insert(id, 1, 0).map_err(wrong(PROTECTED))?;
+        }
+        Ok(())
+    }
+
+    /// Switches everything on: the rules with their times, the first lease, and last the number of rules, which is what
+    /// the programs look at first.
+    pub fn arm(&mut self, tables: &Tables, rules: &[Rule], lease_until_ns: u64) -> Result<(), BpfError> {
+        let mut table: Array<_, Rule> = self.map(RULES)?;
+        for (index, rule) in (0u32..).zip(rules) {
+            table.set(index, rule, 0).map_err(|error| BpfError::Map { name: RULES, error })?;
+        }
+        self.extend_lease(lease_until_ns)?;
+        self.set_scope(&tables.scope)
+    }
+
+    /// Allows injection up to this boot time.
+    pub fn extend_lease(&mut self, until_ns: u64) -> Result<(), BpfError> {
+        self.set_control(control::SLOT_LEASE, until_ns)
+    }
+
+    /// Forbids injection for good; in force for every packet from here on.
+    pub fn halt(&mut self) -> Result<(), BpfError> {
+        self.set_control(control::SLOT_HALT, 1)?;
+        self.set_control(control::SLOT_LEASE, 0)
+    }
+
+    /// Whether somebody (`kchaos halt`) has forbidden injection.
+    pub fn halted(&self) -> Result<bool, BpfError> {
+        let mark = self
+            .control
+            .get(&control::SLOT_HALT, 0)
+            .map_err(|error| BpfError::Map { name: control::MAP_NAME, error })?;
+        Ok(mark != 0)
+    }
+
+    /// What each of the first `rules` rules has done, summed over CPUs.
+    pub fn counters(&self, rules: usize) -> Result<Vec<Counters>, BpfError> {
+        (0u32..)
+            .take(rules)
+            .map(|index| {
+                let per_cpu = self
+                    .counters
+                    .get(&index, 0)
+                    .map_err(|error| BpfError::Map { name: COUNTERS, error })?;
+                let mut sum = Counters::default();
+                per_cpu.iter().for_each(|cpu| sum.add(cpu));
+                Ok(sum)
+            })
+            .collect()
+    }
+
+    fn set_control(&mut self, slot: u32, value: u64) -> Result<(), BpfError> {
+        self.control.set(slot, value, 0).map_err(|error| BpfError::Map { name: control::MAP_NAME, error })
+    }
+
+    fn set_scope(&mut self, scope: &Scope) -> Result<(), BpfError> {
+        let mut table: Array<_, Scope> = self.map(SCOPE)?;
+        table.set(0, scope, 0).map_err(|error| BpfError::Map { name: SCOPE, error })
+    }
+
+    fn map<'a, M>(&'a mut self, name: &'static str) -> Result<M, BpfError>
+    where
+        M: TryFrom<&'a mut aya::maps::Map, Error = aya::maps::MapError>,
+    {
+        let map = self.ebpf.map_mut(name).ok_or(BpfError::Absent(name))?;
+        M::try_from(map).map_err(|error| BpfError::Map { name, error })
+    }
+}
+
+fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, BpfError>
+where
+    M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
+{
+    let map = ebpf.take_map(name).ok_or(BpfError::Absent(name))?;
+    M::try_from(map).map_err(|error| BpfError::Map { name, error })
+}

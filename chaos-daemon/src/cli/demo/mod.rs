@@ -1,0 +1,80 @@
+//! `kchaos demo`: the tour. A small service and its client, each in a cgroup of its own, in a network namespace of their
+//! own; a baseline, then each kind of fault that this kernel can do, and a table.
+//!
+//! Nothing of the host is touched: no device but the namespace's own loopback, no process but these two.
+
+mod load;
+mod scene;
+mod service;
+
+use std::process::Stdio;
+
+use anyhow::Context;
+use nix::sched::{CloneFlags, unshare};
+use tokio::runtime::Runtime;
+
+pub use load::{LoadArgs, load};
+use scene::{Row, Stage};
+pub use service::{ServeArgs, serve};
+
+use super::{Exit, Failure, Format, output};
+use crate::{guard::capabilities, target::Hierarchy};
+
+/// Arguments of `kchaos demo`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How long each row runs, in seconds
+    #[arg(long, default_value_t = 3, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=60))]
+    seconds: u64,
+    /// How the result is written
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: Format,
+}
+
+/// Runs it.
+pub fn main(args: &Args) -> Result<Exit, Failure> {
+    capabilities::check()?;
+    // Before any other thread exists: all of this process moves into the new namespace.
+    unshare(CloneFlags::CLONE_NEWNET)
+        .map_err(|e| Failure::Host(format!("cannot make a network namespace (needs CAP_SYS_ADMIN): {e}")))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
+    let rows = tour(&runtime, args.seconds)?;
+    match args.output {
+        Format::Json => output::json(&rows)?,
+        Format::Text => output::text(&as_text(&rows))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn tour(runtime: &Runtime, seconds: u64) -> Result<Vec<Row>, Failure> {
+    runtime.block_on(raise_loopback()).context("raising the loopback device")?;
+    let hierarchy = Hierarchy::find()?;
+    let _guard = runtime.enter();
+    let stage = Stage::build(&hierarchy)?;
+    let _service = stage.start_service(Stdio::null())?;
+    let mut rows = Vec::new();
+    for (number, scene) in scene::all().into_iter().enumerate() {
+        eprintln!("kchaos: {} of {}: {}", number + 1, scene::all().len(), scene.title());
+        rows.push(runtime.block_on(stage.play(&scene, seconds))?);
+    }
+    Ok(rows)
+}
+
+async fn raise_loopback() -> anyhow::Result<()> {
+    const LOOPBACK: u32 = 1;
+    let (connection, handle, _messages) = rtnetlink::new_connection()?;
+    tokio::spawn(connection);
+    handle.link().set(rtnetlink::LinkUnspec::new_with_index(LOOPBACK).up().build()).execute().await?;
+    Ok(())
+}
+
+fn as_text(rows: &[Row]) -> String {
+    let header = ["", "requests", "errors", "p50", "p99", "injected by the kernel", "what to see"];
+    let table = output::table(&header, rows.iter().map(Row::cells), &[1, 3, 4]);
+    format!(
+        "\nOne client, one service, nothing else on this host was touched:\n{table}\n\
+         Every fault was off within its time box; the kernel would have ended it had kchaos been killed.\n\
+         Next: write what you expect into a file (configs/ has one per fault) and `kchaos run` it.\n"
+    )
+}

@@ -1,0 +1,173 @@
+//! How kchaos ends: every outcome and every error to one exit code, and the error to a message for a person.
+
+use std::{io::IsTerminal, process::ExitCode};
+
+use clap::error::ErrorKind;
+use miette::{GraphicalReportHandler, GraphicalTheme};
+use serde_json::json;
+use thiserror::Error;
+
+use super::Format;
+use crate::{bpf::BpfError, config::ConfigError, engine::StartError, guard::capabilities::MissingCapabilities, target::TargetError};
+
+/// An end that is no error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The command did its work.
+    Done,
+    /// The experiment was stopped before its time box was over.
+    Stopped,
+    /// This host cannot do something that was asked about.
+    CannotHere,
+}
+
+/// An end that is an error.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// The experiment file.
+    #[error(transparent)]
+    Config(Box<ConfigError>),
+    /// Other bad input.
+    #[error("{0}")]
+    Input(String),
+    /// A capability or a kernel feature is missing.
+    #[error("{0}")]
+    Host(String),
+    /// What should not happen.
+    #[error("{0:#}")]
+    Bug(anyhow::Error),
+}
+
+const BAD_INPUT: u8 = 2;
+const STOPPED: u8 = 3;
+const CANNOT: u8 = 4;
+const BUG: u8 = 70;
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Config(error) => Self::Config(error),
+            StartError::Capabilities(error) => error.into(),
+            StartError::Target(error) => error.into(),
+            StartError::Slot(error) => Self::Host(error.to_string()),
+            StartError::Bpf(error) => error.into(),
+        }
+    }
+}
+
+impl From<Box<ConfigError>> for Failure {
+    fn from(error: Box<ConfigError>) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<MissingCapabilities> for Failure {
+    fn from(error: MissingCapabilities) -> Self {
+        Self::Host(error.to_string())
+    }
+}
+
+impl From<TargetError> for Failure {
+    fn from(error: TargetError) -> Self {
+        Self::Host(error.to_string())
+    }
+}
+
+impl From<BpfError> for Failure {
+    fn from(error: BpfError) -> Self {
+        match error {
+            BpfError::Program { feature, step, program, ref error } => Self::Host(format!(
+                "this kernel refused {feature} ({step} {program}), which {} takes: {}\n{}\n\
+                 `kchaos check` shows what works here",
+                feature.serves(),
+                short(error),
+                feature.remedy(),
+            )),
+            BpfError::Target(error) => error.into(),
+            error @ (BpfError::Io { .. } | BpfError::Object(_)) => Self::Host(error.to_string()),
+            error @ (BpfError::Map { .. } | BpfError::Absent(_)) => Self::Bug(error.into()),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Bug(error)
+    }
+}
+
+/// The verifier's log is for `RUST_LOG=debug`; a person gets the reason.
+pub(super) fn short(error: &aya::programs::ProgramError) -> String {
+    use aya::programs::ProgramError;
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            tracing::debug!("the verifier says: {verifier_log}");
+            io_error.to_string()
+        }
+        ProgramError::SyscallError(error) => error.io_error.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// Prints the error, if it is one, and answers with the exit code.
+pub fn report(result: Result<Exit, Failure>, format: Format) -> ExitCode {
+    match result {
+        Ok(Exit::Done) => ExitCode::SUCCESS,
+        Ok(Exit::Stopped) => ExitCode::from(STOPPED),
+        Ok(Exit::CannotHere) => ExitCode::from(CANNOT),
+        Err(failure) => {
+            let code = match &failure {
+                Failure::Config(_) | Failure::Input(_) => BAD_INPUT,
+                Failure::Host(_) => CANNOT,
+                Failure::Bug(error) if is_broken_pipe(error) => return ExitCode::SUCCESS,
+                Failure::Bug(_) => BUG,
+            };
+            match format {
+                Format::Json => eprintln!("{}", as_json(&failure, code)),
+                Format::Text => eprint!("{}", as_text(&failure)),
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// A mistake on the command line itself. Asking for help is none.
+pub fn usage(error: &clap::Error) -> ExitCode {
+    // Nothing can be done where even the message cannot be printed.
+    let _unprintable = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ => ExitCode::from(BAD_INPUT),
+    }
+}
+
+/// Whoever read our output has seen enough: `kchaos check | head -1`.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+fn as_text(failure: &Failure) -> String {
+    match failure {
+        Failure::Config(error) => {
+            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+            let mut text = String::new();
+            let rendered =
+                GraphicalReportHandler::new_themed(theme).with_width(110).render_report(&mut text, error.as_ref());
+            if rendered.is_err() { format!("kchaos: {error}\n") } else { format!("{text}nothing was applied\n") }
+        }
+        Failure::Bug(_) => format!("kchaos: {failure}\nThis is a bug in kchaos; every fault is off.\n"),
+        other => format!("kchaos: {other}\n"),
+    }
+}
+
+fn as_json(failure: &Failure, code: u8) -> serde_json::Value {
+    match failure {
+        Failure::Config(error) => {
+            let (line, column) = error.place();
+            json!({ "error": { "exit_code": code, "message": error.message(), "line": line, "column": column,
+                    "help": error.suggestion() } })
+        }
+        other => json!({ "error": { "exit_code": code, "message": other.to_string() } }),
+    }
+}

@@ -1,0 +1,172 @@
+//! `kchaos inject KIND ...`: one fault from flags.
+//!
+//! The flags are written out as an experiment file and take its way: whatever a file refuses, a flag refuses with the same
+//! words, and `--print` shows the file to keep. Each kind of fault brings its own flags ([`crate::fault::Kind::fields`]).
+
+use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, value_parser};
+
+use super::{Exit, Failure, Format, foreground, output};
+use crate::{
+    config,
+    fault::{Field, KINDS, Kind},
+};
+
+const ORIGIN: &str = "these flags, as a file";
+
+/// The fields that every fault has.
+const COMMON: [Field; 4] = [
+    Field {
+        name: "peer",
+        value: "PEER",
+        help: "Far end: db.internal:5432, 10.0.0.0/8:80,443, [2001:db8::1]:443, :6379",
+        many: true,
+    },
+    Field { name: "exclude", value: "PEER", help: "Far end that is left alone", many: true },
+    Field { name: "protocol", value: "tcp|udp|icmp", help: "Only this protocol", many: false },
+    Field { name: "probability", value: "SHARE", help: "How many are hit: 10% or 0.1 (all of them)", many: false },
+];
+
+/// `inject` with a subcommand for each kind.
+pub fn command() -> Command {
+    Command::new("inject")
+        .about("Inject one fault from flags")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands(KINDS.iter().map(|kind| kind_command(*kind)))
+}
+
+fn kind_command(kind: &'static dyn Kind) -> Command {
+    let flag = |field: &Field| {
+        Arg::new(field.name)
+            .long(field.name.replace('_', "-"))
+            .value_name(field.value)
+            .help(field.help)
+            .action(if field.many { ArgAction::Append } else { ArgAction::Set })
+            .allow_hyphen_values(true)
+            .help_heading("What is hit")
+    };
+    let command = Command::new(kind.name())
+        .about(kind.about())
+        .arg(
+            Arg::new("for")
+                .long("for")
+                .value_name("DURATION")
+                .help("The time box: 30s, 5m")
+                .required(true)
+                .allow_hyphen_values(true),
+        )
+        .arg(Arg::new("cgroup").long("cgroup").value_name("PATH").help("Hit this cgroup and all below it").help_heading("Target"))
+        .arg(
+            Arg::new("host")
+                .long("host")
+                .action(ArgAction::SetTrue)
+                .help("Hit every process of the host")
+                .help_heading("Target"),
+        )
+        .arg(
+            Arg::new("command")
+                .value_name("COMMAND")
+                .help("Start this command and hit it (after --)")
+                .num_args(1..)
+                .last(true)
+                .help_heading("Target"),
+        )
+        .args(kind.fields().iter().chain(&COMMON).map(flag))
+        .arg(Arg::new("seed").long("seed").value_name("NUMBER").value_parser(value_parser!(u64)).help("Repeat the draws of an earlier run"))
+        .arg(Arg::new("shadow").long("shadow").action(ArgAction::SetTrue).help("Count what would be hit, hit nothing"))
+        .arg(Arg::new("allow_protected").long("allow-protected").action(ArgAction::SetTrue).help("Hit protected processes and far ends too"))
+        .arg(Arg::new("print").long("print").action(ArgAction::SetTrue).help("Print the experiment as a file, and apply nothing"));
+    <foreground::Args as clap::Args>::augment_args(command)
+}
+
+/// The chosen output format, for errors.
+pub fn format(matches: &ArgMatches) -> Format {
+    matches.subcommand().and_then(|(_, m)| m.get_one::<Format>("output").copied()).unwrap_or_default()
+}
+
+/// Runs it.
+pub fn main(matches: &ArgMatches) -> Result<Exit, Failure> {
+    let Some((name, matches)) = matches.subcommand() else {
+        return Err(Failure::Input("name a kind of fault".to_owned()));
+    };
+    let Some(kind) = KINDS.iter().find(|k| k.name() == name) else {
+        return Err(Failure::Input(format!("unknown kind of fault {name}")));
+    };
+    let text = as_file(*kind, matches);
+    let experiment = config::parse(ORIGIN, &text, &format!("inject-{name}"))?;
+    if matches.get_flag("print") {
+        output::text(&text)?;
+        return Ok(Exit::Done);
+    }
+    let args = foreground::Args::from_arg_matches(matches).map_err(|e| Failure::Input(e.to_string()))?;
+    foreground::run(experiment, &args)
+}
+
+/// The flags as the text of an experiment file.
+fn as_file(kind: &dyn Kind, matches: &ArgMatches) -> String {
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    let one = |name: &str| matches.get_one::<String>(name).map(|text| quoted(text));
+    let many = |name: &str| {
+        let items: Vec<String> = matches.get_many::<String>(name)?.map(|text| quoted(text)).collect();
+        Some(format!("[{}]", items.join(", ")))
+    };
+    let mut lines = vec![format!("duration = {}", one("for").unwrap_or_default())];
+    lines.extend(matches.get_one::<u64>("seed").map(|seed| format!("seed = {seed}")));
+    lines.extend(matches.get_flag("shadow").then(|| "mode = \"shadow\"".to_owned()));
+    lines.extend(matches.get_flag("allow_protected").then(|| "allow_protected = true".to_owned()));
+    lines.push("\n[target]".to_owned());
+    lines.extend(one("cgroup").map(|path| format!("cgroup = {path}")));
+    lines.extend(matches.get_flag("host").then(|| "host = true".to_owned()));
+    lines.extend(many("command").map(|words| format!("command = {words}")));
+    lines.push(format!("\n[[fault]]\nkind = {}", quoted(kind.name())));
+    for field in kind.fields().iter().chain(&COMMON) {
+        let value = if field.many { many(field.name) } else { one(field.name) };
+        lines.extend(value.map(|value| format!("{} = {value}", field.name)));
+    }
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(flags: &str) -> String {
+        let matches = command().try_get_matches_from(flags.split(' ')).unwrap();
+        let (name, matches) = matches.subcommand().unwrap();
+        let kind = KINDS.iter().find(|k| k.name() == name).unwrap();
+        as_file(*kind, matches)
+    }
+
+    #[test]
+    fn flags_become_a_file_that_is_accepted() {
+        let text = file(
+            "inject drop --for 30s --cgroup /a.slice --peer :5432 --peer [::1]:80 --local-port 80,443 \
+             --direction both --probability 10% --seed 7",
+        );
+        let experiment = config::parse(ORIGIN, &text, "x").unwrap_or_else(|e| panic!("{e:?}\n{text}"));
+        assert_eq!(Some(7), experiment.seed);
+        assert_eq!(2, experiment.faults[0].side.peers.len());
+        let text = file("inject connect --for 1s --errno EIO -- curl --max-time 1 http://localhost");
+        assert!(config::parse(ORIGIN, &text, "x").is_ok(), "{text}");
+    }
+
+    #[test]
+    fn a_bad_flag_is_refused_like_a_bad_file() {
+        for (flags, message) in [
+            ("inject drop --for 0s --host", "zero"),
+            ("inject drop --for 10s", "no selector"),
+            ("inject drop --for 10s --host --cgroup /x", "two selectors"),
+            ("inject drop --for 10s --host --probability -1%", "outside"),
+            ("inject connect --for 10s --host", "no `errno`"),
+            ("inject connect --for 10s --host --errno ENOPE", "unknown errno"),
+        ] {
+            let error = config::parse(ORIGIN, &file(flags), "x").unwrap_err();
+            assert!(error.message().contains(message), "{flags}: {}", error.message());
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::super::command().debug_assert();
+    }
+}

@@ -1,0 +1,90 @@
+//! What is shown while an experiment runs: on a terminal a bar with the time left and the live counts, elsewhere a line at
+//! the start.
+
+use std::io::IsTerminal;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::{bpf::BpfError, config::value::Span, engine::Session};
+
+/// The bar, or nothing.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// Says what is going on, and starts the bar.
+    pub fn start(session: &Session) -> Self {
+        announce(session);
+        if !std::io::stderr().is_terminal() {
+            return Self { bar: None };
+        }
+        let length = u64::try_from(session.experiment.duration.as_millis()).unwrap_or(u64::MAX);
+        let bar = ProgressBar::new(length);
+        // The template is a constant; if it were wrong, the plain bar is good enough.
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {prefix} left  {wide_msg}") {
+            bar.set_style(style);
+        }
+        Self { bar: Some(bar) }
+    }
+
+    /// Shows the time left and the counts.
+    pub fn show(&self, session: &Session) -> Result<(), BpfError> {
+        let Some(bar) = &self.bar else { return Ok(()) };
+        let counts: Vec<String> = session
+            .experiment
+            .faults
+            .iter()
+            .zip(session.counters()?)
+            .map(|(fault, c)| format!("{}: {} of {}", fault.name, c.hits(), c.matched))
+            .collect();
+        bar.set_position(u64::try_from(session.elapsed().as_millis()).unwrap_or(u64::MAX));
+        bar.set_prefix(format!("{}s", session.left().as_secs()));
+        bar.set_message(counts.join("  "));
+        Ok(())
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn announce(session: &Session) {
+    let experiment = &session.experiment;
+    let mode = match experiment.mode {
+        crate::config::Mode::Inject => "",
+        crate::config::Mode::Shadow => ", in shadow mode: nothing is hit",
+    };
+    eprintln!(
+        "kchaos: {} on {} for {}{mode}; Ctrl-C stops it at once (seed {})",
+        experiment.name,
+        session.target(),
+        Span(experiment.duration),
+        session.seed,
+    );
+    for (namespace, devices) in by_namespace(session) {
+        eprintln!("kchaos: watching {devices} in network namespace {namespace}");
+    }
+    for cgroup in session.protected.cgroups.values() {
+        if experiment.allow_protected {
+            eprintln!("kchaos: NOT protecting {} in {}: allow_protected", cgroup.program, cgroup.name);
+        } else {
+            eprintln!("kchaos: leaving {} in {} alone: protected", cgroup.program, cgroup.name);
+        }
+    }
+}
+
+fn by_namespace(session: &Session) -> Vec<(u64, String)> {
+    let mut found: Vec<(u64, Vec<&str>)> = Vec::new();
+    for (namespace, device) in &session.attached.devices {
+        match found.iter_mut().find(|(n, _)| n == namespace) {
+            Some((_, devices)) => devices.push(device),
+            None => found.push((*namespace, vec![device])),
+        }
+    }
+    found.into_iter().map(|(n, devices)| (n, devices.join(", "))).collect()
+}

@@ -1,0 +1,106 @@
+//! The result of an experiment as a table for people: what was asked, what was done, and how sure that is.
+
+use std::fmt::Write;
+
+use comfy_table::Table;
+
+use super::output;
+use crate::engine::{Ended, FaultOutcome, Outcome};
+
+/// The whole result.
+pub fn outcome(outcome: &Outcome) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _infallible = write!(
+        text,
+        "\n{} on {}: {} after {:.1} s of {:.1} s (seed {})\n",
+        outcome.experiment,
+        outcome.target,
+        ended(&outcome.ended),
+        outcome.ran_seconds,
+        outcome.duration_seconds,
+        outcome.seed
+    );
+    if let Some(hypothesis) = &outcome.hypothesis {
+        let _infallible = writeln!(text, "hypothesis: {hypothesis}");
+    }
+    let _infallible = writeln!(text, "{}", table(outcome));
+    for fault in &outcome.faults {
+        for line in remarks(fault) {
+            let _infallible = writeln!(text, "{}: {line}", fault.fault);
+        }
+    }
+    if outcome.matched_nothing() {
+        text.push_str(
+            "Nothing matched, so nothing was tested. Does the target send or call at all, to the peers and ports named?\n",
+        );
+    }
+    text
+}
+
+fn table(outcome: &Outcome) -> Table {
+    let hit = if outcome.mode == "shadow" { "would hit" } else { "injected" };
+    let header = ["fault", "effect", "matched", hit, "asked", "done", "99.9 % interval"];
+    let row = |fault: &FaultOutcome| {
+        vec![
+            fault.fault.clone(),
+            fault.effect.clone(),
+            fault.matched.to_string(),
+            fault.hits.to_string(),
+            percent(fault.asked),
+            fault.share.map_or_else(|| "-".to_owned(), percent),
+            fault.interval.map_or_else(|| "-".to_owned(), |(l, h)| format!("{} to {}", percent(l), percent(h))),
+        ]
+    };
+    output::table(&header, outcome.faults.iter().map(row), &[2, 3, 4, 5, 6])
+}
+
+/// What the table does not say.
+fn remarks(fault: &FaultOutcome) -> Vec<String> {
+    let mut lines: Vec<String> = fault
+        .skipped
+        .iter()
+        .filter(|(reason, n)| **n > 0 && !matches!(**reason, "probability" | "shadow"))
+        .map(|(reason, n)| format!("{n} matched and left alone: {}", why(reason)))
+        .collect();
+    if fault.as_asked == Some(false) {
+        lines.push(format!(
+            "{} was asked and lies outside the interval: in a thousand runs this happens once",
+            percent(fault.asked)
+        ));
+    }
+    lines
+}
+
+fn why(reason: &str) -> &str {
+    match reason {
+        "lease" => "the lease had run out (kchaos was stopped or starved)",
+        "deadline" => "the time box was over",
+        "window" => "outside start_after and pulse",
+        "protected" => "protected",
+        "denied" => "the call had already been refused by another program",
+        "failed" => "the kernel refused the effect",
+        other => other,
+    }
+}
+
+fn ended(ended: &Ended) -> String {
+    match ended {
+        Ended::TimeBox => "ended".to_owned(),
+        Ended::Interrupted(by) => format!("stopped by {by}"),
+        Ended::Halted => "halted by kchaos halt".to_owned(),
+        Ended::CommandEnded(how) => format!("the command ended by itself ({how})"),
+    }
+}
+
+/// Three significant digits are what a count can carry.
+fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    let decimals = match percent {
+        p if p >= 10.0 || p == 0.0 => 1,
+        p if p >= 1.0 => 2,
+        p if p >= 0.1 => 3,
+        _ => 4,
+    };
+    format!("{percent:.decimals$} %")
+}

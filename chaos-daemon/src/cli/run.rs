@@ -1,0 +1,36 @@
+//! `kchaos run FILE`: one experiment from a file, in the foreground.
+
+use std::path::PathBuf;
+
+use super::{Exit, Failure, foreground};
+use crate::config::{self, Mode};
+
+/// Arguments of `kchaos run`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The experiment, a TOML file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Check everything that can be checked without touching the kernel, and apply nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Count what would be hit, hit nothing
+    #[arg(long)]
+    shadow: bool,
+    #[command(flatten)]
+    pub(super) foreground: foreground::Args,
+}
+
+/// Runs it.
+pub fn main(args: &Args) -> Result<Exit, Failure> {
+    let mut experiment = config::load(&args.file)?;
+    if args.shadow {
+        experiment.mode = Mode::Shadow;
+    }
+    if args.dry_run {
+        foreground::dry_run(&experiment)?;
+        eprintln!("{}: the file is right; nothing was applied", args.file.display());
+        return Ok(Exit::Done);
+    }
+    foreground::run(experiment, &args.foreground)
+}

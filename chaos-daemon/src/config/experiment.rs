@@ -1,0 +1,198 @@
+//! The experiment as a whole: its name, its time box, its target, its faults.
+
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::{ConfigError, FaultSpec, Problem, Section, value::Span};
+
+/// The longest time box: nobody means to leave a fault on overnight.
+pub const MAX_DURATION: Duration = Duration::from_secs(3600);
+
+/// A checked experiment. Names in it (cgroups, hosts) have not been looked up yet.
+#[derive(Debug)]
+pub struct Experiment {
+    /// Its name in metrics, reports and messages.
+    pub name: String,
+    /// What its author expects.
+    pub hypothesis: Option<String>,
+    /// The time box.
+    pub duration: Duration,
+    /// Whether anything is hit.
+    pub mode: Mode,
+    /// What the draws start from; `None`: a fresh one each run.
+    pub seed: Option<u64>,
+    /// Whose packets and calls.
+    pub target: Spanned<TargetSpec>,
+    /// Whether protected processes and far ends may be hit.
+    pub allow_protected: bool,
+    /// The faults in file order.
+    pub faults: Vec<FaultSpec>,
+    source: Source,
+}
+
+/// The text an experiment was read from, for errors that are found later.
+#[derive(Debug)]
+struct Source {
+    origin: String,
+    text: String,
+}
+
+/// Whether the faults are injected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// They are.
+    Inject,
+    /// Everything runs and counts, nothing is hit.
+    Shadow,
+}
+
+/// Whose packets and calls: the selector, as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetSpec {
+    /// A cgroup and everything below it.
+    Cgroup(String),
+    /// A command that is started in a cgroup of its own.
+    Command(Vec<String>),
+    /// Every process of the host.
+    Host,
+}
+
+impl Experiment {
+    /// A mistake that only showed when names were looked up, tied to its place in the file.
+    pub fn mistake(&self, problem: Problem) -> Box<ConfigError> {
+        Box::new(problem.in_source(&self.source.origin, &self.source.text))
+    }
+
+    /// Reads and checks `text`; `origin` is what errors call it.
+    pub(super) fn parse(origin: &str, text: &str, fallback_name: &str) -> Result<Self, Problem> {
+        let mut file = Section::file(text)?;
+        let name = name(&mut file, fallback_name)?;
+        let hypothesis = file.get::<String>("hypothesis")?.map(Spanned::into_inner);
+        let duration = duration(&mut file)?;
+        let mode = mode(&mut file)?;
+        let seed = seed(&mut file)?;
+        let allow_protected = file.get::<bool>("allow_protected")?.is_some_and(Spanned::into_inner);
+        let target = target(&mut file)?;
+        let sections = file.tables("fault")?;
+        file.finish()?;
+        if sections.is_empty() {
+            return Err(Problem::at(text.len()..text.len(), "the experiment has no faults", "no [[fault]] up to here")
+                .help("add at least one: a line [[fault]], below it kind = \"drop\" and what it applies to"));
+        }
+        if sections.len() > chaos_common::MAX_RULES {
+            let extra = &sections[chaos_common::MAX_RULES];
+            return Err(Problem::at(extra.span(), "too many faults in one experiment", "one too many")
+                .help(format!("an experiment holds at most {} faults", chaos_common::MAX_RULES)));
+        }
+        let faults = sections
+            .into_iter()
+            .enumerate()
+            .map(|(index, section)| FaultSpec::read(section, index, duration))
+            .collect::<Result<_, _>>()?;
+        let source = Source { origin: origin.to_owned(), text: text.to_owned() };
+        Ok(Self { name, hypothesis, duration, mode, seed, target, allow_protected, faults, source })
+    }
+}
+
+fn name(file: &mut Section<'_>, fallback: &str) -> Result<String, Problem> {
+    let Some(name) = file.get::<String>("name")? else { return Ok(fallback.to_owned()) };
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let text = name.get_ref();
+    if text.is_empty() || text.len() > 63 || !text.chars().all(fits) {
+        return Err(Problem::at(name.span(), "the name of the experiment is not usable as a label", "here")
+            .help("use 1 to 63 letters, digits, '-', '_' or '.'"));
+    }
+    Ok(name.into_inner())
+}
+
+fn duration(file: &mut Section<'_>) -> Result<Duration, Problem> {
+    let span = file.need::<Span>("duration", "\"60s\", the time box after which every fault is off")?;
+    let duration = span.get_ref().0;
+    if duration.is_zero() {
+        return Err(Problem::at(span.span(), "the time box is zero", "nothing would ever be injected")
+            .help("give a length of time: duration = \"60s\""));
+    }
+    if duration > MAX_DURATION {
+        return Err(Problem::at(
+            span.span(),
+            format!("the time box of {} is too long", span.get_ref()),
+            "over this host's maximum",
+        )
+        .help(format!("the maximum is {}", Span(MAX_DURATION))));
+    }
+    Ok(duration)
+}
+
+fn mode(file: &mut Section<'_>) -> Result<Mode, Problem> {
+    let Some(mode) = file.get::<String>("mode")? else { return Ok(Mode::Inject) };
+    match mode.get_ref().as_str() {
+        "inject" => Ok(Mode::Inject),
+        "shadow" => Ok(Mode::Shadow),
+        other => Err(Problem::at(mode.span(), format!("unknown mode \"{other}\""), "not a mode")
+            .help("write \"inject\", or \"shadow\" to count what would be hit and hit nothing")),
+    }
+}
+
+fn seed(file: &mut Section<'_>) -> Result<Option<u64>, Problem> {
+    let Some(seed) = file.get::<i64>("seed")? else { return Ok(None) };
+    u64::try_from(*seed.get_ref()).map(Some).map_err(|_| {
+        Problem::at(seed.span(), "the seed is negative", "here").help("a seed is a number from 0 to 9223372036854775807")
+    })
+}
+
+/// Exactly one selector.
+fn target(file: &mut Section<'_>) -> Result<Spanned<TargetSpec>, Problem> {
+    const HELP: &str = "say whose packets and calls: cgroup = \"/system.slice/checkout.service\", \
+                        command = [\"program\", \"argument\"], or host = true";
+    let Some(mut target) = file.table("target")? else {
+        return Err(Problem::at(file.span(), "the experiment has no [target]", "no target").help(HELP));
+    };
+    let title_span = target.span();
+    let mut found: Vec<Spanned<TargetSpec>> = Vec::new();
+    if let Some(cgroup) = target.get::<String>("cgroup")? {
+        let span = cgroup.span();
+        if cgroup.get_ref().trim().is_empty() {
+            return Err(Problem::at(span, "`cgroup` names nothing", "empty").help(HELP));
+        }
+        found.push(Spanned::new(span, TargetSpec::Cgroup(cgroup.into_inner())));
+    }
+    if let Some(words) = target.list::<String>("command")? {
+        found.push(command(words)?);
+    }
+    if let Some(host) = target.get::<bool>("host")? {
+        if !host.get_ref() {
+            return Err(Problem::at(host.span(), "`host = false` selects nothing", "not a selector").help(HELP));
+        }
+        found.push(Spanned::new(host.span(), TargetSpec::Host));
+    }
+    target.finish()?;
+    let mut found = found.into_iter();
+    match (found.next(), found.next()) {
+        (Some(one), None) => Ok(one),
+        (None, _) => {
+            Err(Problem::at(title_span, "the target has no selector", "nothing is selected here").help(HELP))
+        }
+        (Some(_), Some(second)) => Err(Problem::at(
+            second.span(),
+            "the target has two selectors",
+            "a second selector",
+        )
+        .help("keep exactly one of cgroup, command and host")),
+    }
+}
+
+/// A list is a program and its arguments; a single text is a line for the shell.
+fn command(words: Vec<Spanned<String>>) -> Result<Spanned<TargetSpec>, Problem> {
+    let start = words.first().map_or(0, |w| w.span().start);
+    let end = words.last().map_or(0, |w| w.span().end);
+    let mut words: Vec<String> = words.into_iter().map(Spanned::into_inner).collect();
+    if words[0].trim().is_empty() {
+        return Err(Problem::at(start..end, "`command` names no program", "empty")
+            .help("write command = [\"program\", \"argument\", ...]"));
+    }
+    if words.len() == 1 && words[0].contains(char::is_whitespace) {
+        words = vec!["/bin/sh".into(), "-c".into(), words.remove(0)];
+    }
+    Ok(Spanned::new(start..end, TargetSpec::Command(words)))
+}

@@ -1,0 +1,122 @@
+//! The fields that every `[[fault]]` has, whatever its kind: which packets or calls, how many of them, and when.
+
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::{
+    Problem, Section,
+    section::closest,
+    value::{Peer, Ports, Protocol, Share, Span},
+};
+use crate::fault::{self, Fault};
+
+/// One fault, read and checked.
+#[derive(Debug)]
+pub struct FaultSpec {
+    /// Its name in metrics and reports: `name`, or the kind and its position.
+    pub name: String,
+    /// What it does.
+    pub fault: Box<dyn Fault>,
+    /// Which packets or calls.
+    pub side: Side,
+    /// How many of them.
+    pub probability: Share,
+    /// When it starts, from the start of the experiment.
+    pub start_after: Duration,
+    /// On and off by turns.
+    pub pulse: Option<Pulse>,
+}
+
+/// Both ends of what a fault looks at.
+#[derive(Debug, Default)]
+pub struct Side {
+    /// Far ends of which one must match; empty is any.
+    pub peers: Vec<Spanned<Peer>>,
+    /// Far ends that are left alone.
+    pub exclude: Vec<Spanned<Peer>>,
+    /// Ports of the near end; empty is any.
+    pub local_ports: Vec<Ports>,
+    /// The transport; `None` is any.
+    pub protocol: Option<Protocol>,
+}
+
+/// On for a while, off for a while, and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pulse {
+    /// How long it is on.
+    pub on: Duration,
+    /// How long it is off.
+    pub off: Duration,
+}
+
+impl FaultSpec {
+    /// Reads the fault at position `index` (from 0) of an experiment that lasts `duration`.
+    pub fn read(mut table: Section<'_>, index: usize, duration: Duration) -> Result<Self, Problem> {
+        let section = &mut table;
+        let kind = section.need::<String>("kind", &format!("\"{}\"", fault::KINDS[0].name()))?;
+        let Some(kind) = fault::KINDS.iter().find(|k| k.name() == kind.get_ref()) else {
+            return Err(unknown_kind(&kind));
+        };
+        let name = section.get::<String>("name")?.map(Spanned::into_inner);
+        let (fault, local_ports) = kind.read(section)?;
+        let spec = Self {
+            name: name.unwrap_or_else(|| format!("{}-{}", kind.name(), index + 1)),
+            fault,
+            side: Side {
+                peers: section.list("peer")?.unwrap_or_default(),
+                exclude: section.list("exclude")?.unwrap_or_default(),
+                local_ports,
+                protocol: section.get("protocol")?.map(Spanned::into_inner),
+            },
+            probability: section.get("probability")?.map_or(Share::ALL, Spanned::into_inner),
+            start_after: start_after(section, duration)?,
+            pulse: pulse(section, duration)?,
+        };
+        table.finish()?;
+        Ok(spec)
+    }
+}
+
+/// The ports of the near end: a field of the kinds that look at packets.
+pub fn local_ports(section: &mut Section<'_>) -> Result<Vec<Ports>, Problem> {
+    Ok(section.list("local_port")?.unwrap_or_default().into_iter().map(Spanned::into_inner).collect())
+}
+
+fn unknown_kind(kind: &Spanned<String>) -> Problem {
+    let names: Vec<&str> = fault::KINDS.iter().map(|k| k.name()).collect();
+    let known = names.join(", ");
+    let help = match closest(kind.get_ref(), &names) {
+        Some(close) => format!("did you mean \"{close}\"? This version knows: {known}"),
+        None => format!("this version knows: {known}"),
+    };
+    Problem::at(kind.span(), format!("unknown kind of fault \"{}\"", kind.get_ref()), "not a kind of fault").help(help)
+}
+
+fn start_after(section: &mut Section<'_>, duration: Duration) -> Result<Duration, Problem> {
+    let Some(after) = section.get::<Span>("start_after")? else { return Ok(Duration::ZERO) };
+    if after.get_ref().0 >= duration {
+        return Err(Problem::at(
+            after.span(),
+            format!("the fault would start after {}, when the experiment is over", after.get_ref()),
+            "not inside the time box",
+        )
+        .help(format!("the experiment lasts {}: start earlier, or make `duration` longer", Span(duration))));
+    }
+    Ok(after.into_inner().0)
+}
+
+fn pulse(section: &mut Section<'_>, duration: Duration) -> Result<Option<Pulse>, Problem> {
+    let Some(mut pulse) = section.table("pulse")? else { return Ok(None) };
+    let mut phase = |key: &'static str| -> Result<Duration, Problem> {
+        let span = pulse.need::<Span>(key, "\"5s\"")?;
+        if span.get_ref().0.is_zero() || span.get_ref().0 > duration {
+            return Err(Problem::at(span.span(), format!("`{key}` of a pulse is outside the time box"), "here")
+                .help(format!("give it more than 0 and at most the experiment's {}", Span(duration))));
+        }
+        Ok(span.into_inner().0)
+    };
+    let (on, off) = (phase("on")?, phase("off")?);
+    pulse.finish()?;
+    Ok(Some(Pulse { on, off }))
+}

@@ -1,0 +1,38 @@
+//! The experiment file: TOML text to a checked, typed [`Experiment`].
+//!
+//! [`section`] reads tables field by field and remembers which fields it was asked for, so that whatever is left over is
+//! an error with a suggestion. [`value`] holds one file per kind of value. Everything that can be known from the text
+//! alone is checked here; names (cgroups, hosts) are looked up by [`crate::target`] and [`crate::engine`].
+//!
+//! What must stay true: every error carries the place in the file ([`Problem`]), and nothing has a default that widens
+//! what is hit: a selector that is missing or empty is an error.
+
+mod experiment;
+mod matching;
+mod problem;
+mod section;
+pub mod value;
+
+use std::path::Path;
+
+pub use experiment::{Experiment, MAX_DURATION, Mode, TargetSpec};
+pub use matching::{FaultSpec, Pulse, Side, local_ports};
+pub use problem::{ConfigError, Problem};
+pub use section::Section;
+
+/// Reads and checks the experiment in the file at `path`.
+pub fn load(path: &Path) -> Result<Experiment, Box<ConfigError>> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|e| ConfigError::unreadable(&name, &e))?;
+    let stem = path.file_stem().map_or_else(|| "experiment".into(), |s| s.to_string_lossy().into_owned());
+    parse(&name, &text, &stem)
+}
+
+/// Checks the experiment in `text`. `origin` is what errors call the place, `fallback_name` names an experiment that has
+/// no `name`.
+pub fn parse(origin: &str, text: &str, fallback_name: &str) -> Result<Experiment, Box<ConfigError>> {
+    Experiment::parse(origin, text, fallback_name).map_err(|problem| Box::new(problem.in_source(origin, text)))
+}
+
+#[cfg(test)]
+mod tests;

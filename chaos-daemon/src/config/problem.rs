@@ -1,0 +1,120 @@
+//! What is wrong with an experiment file, and where.
+
+use std::ops::Range;
+
+use miette::{Diagnostic, NamedSource, SourceSpan};
+use thiserror::Error;
+
+/// A mistake in the text, before it is known which file it stands in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong, as one sentence.
+    pub message: String,
+    /// What to write at the underlined place.
+    pub label: String,
+    /// What would be right.
+    pub help: Option<String>,
+    /// The bytes of the text that are wrong.
+    pub span: Option<Range<usize>>,
+}
+
+impl Problem {
+    /// A problem at a place. `label` stands under the underlined text.
+    pub fn at(span: Range<usize>, message: impl Into<String>, label: impl Into<String>) -> Self {
+        Self { message: message.into(), label: label.into(), help: None, span: Some(span) }
+    }
+
+    /// Adds what would be right.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Ties the problem to its file.
+    pub fn in_source(self, origin: &str, text: &str) -> ConfigError {
+        let Self { message, label, help, span } = self;
+        let span = span.unwrap_or(0..0);
+        let (line, column) = line_and_column(text, span.start);
+        ConfigError {
+            message,
+            origin: origin.to_owned(),
+            line,
+            column,
+            help,
+            label,
+            // A span of no bytes (something is missing at the end) still shows its line.
+            at: Some((span.start, span.len()).into()),
+            source_code: Some(NamedSource::new(origin, text.to_owned()).with_language("TOML")),
+        }
+    }
+}
+
+/// A mistake in an experiment file: exit code 2, nothing was applied.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{origin}:{line}:{column}: {message}")]
+pub struct ConfigError {
+    message: String,
+    origin: String,
+    line: usize,
+    column: usize,
+    #[help]
+    help: Option<String>,
+    label: String,
+    #[label("{label}")]
+    at: Option<SourceSpan>,
+    #[source_code]
+    source_code: Option<NamedSource<String>>,
+}
+
+impl ConfigError {
+    pub(super) fn unreadable(origin: &str, error: &std::io::Error) -> Self {
+        Self {
+            message: format!("cannot read the experiment file: {error}"),
+            origin: origin.to_owned(),
+            line: 0,
+            column: 0,
+            help: Some("give the path of a TOML file; the examples stand in configs/".to_owned()),
+            label: String::new(),
+            at: None,
+            source_code: None,
+        }
+    }
+
+    /// What is wrong, without the place.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Line and column, from 1; both 0 if the file could not be read.
+    pub fn place(&self) -> (usize, usize) {
+        (self.line, self.column)
+    }
+
+    /// What would be right.
+    pub fn suggestion(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+}
+
+/// Line and column of a byte offset, from 1; columns count characters.
+fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    (line, column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line_and_column;
+
+    #[test]
+    fn counts_lines_and_characters_from_one() {
+        let text = "a = 1\nß = 2\n";
+        assert_eq!((1, 1), line_and_column(text, 0));
+        assert_eq!((2, 1), line_and_column(text, 6));
+        assert_eq!((2, 3), line_and_column(text, 9));
+        assert_eq!((3, 1), line_and_column(text, text.len()));
+    }
+}

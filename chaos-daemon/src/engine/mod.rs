@@ -1,0 +1,19 @@
+//! Starts an experiment, keeps its lease alive, and ends it.
+//!
+//! [`names`] looks host names up, [`tables`] compiles the faults into the kernel's tables, [`slot`] finds a free mark for
+//! packets, [`session`] holds one running experiment, [`outcome`] says what it did. What must stay true: everything that
+//! can fail is done before the first lease is written, and any way out of [`Session`] switches the faults off first.
+
+mod clock;
+mod interval;
+mod names;
+mod outcome;
+mod session;
+mod slot;
+mod tables;
+
+pub use clock::boot_ns;
+pub use interval::interval;
+pub use outcome::{Ended, FaultOutcome, Outcome};
+pub use session::{LEASE_TICK, Options, Session, StartError};
+pub use tables::Tables;

@@ -1,0 +1,113 @@
+//! What an experiment did: asked against done, for people and as JSON.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chaos_common::{
+    counters::{Counters, Skip},
+    draw::SCALE,
+};
+use serde::Serialize;
+
+use super::interval;
+
+/// How an experiment ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "reason", content = "detail")]
+pub enum Ended {
+    /// The time box was over.
+    TimeBox,
+    /// Ctrl-C or SIGTERM.
+    Interrupted(String),
+    /// `kchaos halt`.
+    Halted,
+    /// The command that was the target ended by itself.
+    CommandEnded(String),
+}
+
+/// Everything there is to say about a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// The experiment.
+    pub experiment: String,
+    /// What its author expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hypothesis: Option<String>,
+    /// "inject" or "shadow".
+    pub mode: &'static str,
+    /// What its draws started from: the same seed draws the same faults again.
+    pub seed: u64,
+    /// Its target, in words.
+    pub target: String,
+    /// The time box, in seconds.
+    pub duration_seconds: f64,
+    /// How long it ran, in seconds.
+    pub ran_seconds: f64,
+    /// Why it ended.
+    pub ended: Ended,
+    /// Its faults.
+    pub faults: Vec<FaultOutcome>,
+}
+
+/// What one fault did.
+#[derive(Clone, Debug, Serialize)]
+pub struct FaultOutcome {
+    /// Its name.
+    pub fault: String,
+    /// Its kind.
+    pub kind: &'static str,
+    /// What it does, in words.
+    pub effect: String,
+    /// The share that was asked for, 0 to 1.
+    pub asked: f64,
+    /// Packets or calls that fitted.
+    pub matched: u64,
+    /// Of these, how many were hit.
+    pub injected: u64,
+    /// Of these, how many were not, by reason. Every reason is there.
+    pub skipped: BTreeMap<&'static str, u64>,
+    /// How often the dice were thrown.
+    pub draws: u64,
+    /// How often they said yes (injected, or would have been in shadow mode).
+    pub hits: u64,
+    /// The share of hits among the draws.
+    pub share: Option<f64>,
+    /// The 99.9 % confidence interval of the true share.
+    pub interval: Option<(f64, f64)>,
+    /// Whether what was asked for lies in the interval.
+    pub as_asked: Option<bool>,
+}
+
+impl FaultOutcome {
+    /// From what the kernel counted. `threshold` is what it was told.
+    pub fn new(fault: String, kind: &'static str, effect: String, threshold: u64, counters: &Counters) -> Self {
+        let (draws, hits) = (counters.draws(), counters.hits());
+        let asked = threshold as f64 / SCALE as f64;
+        let interval = interval(hits, draws);
+        Self {
+            fault,
+            kind,
+            effect,
+            asked,
+            matched: counters.matched,
+            injected: counters.injected,
+            skipped: Skip::ALL.iter().map(|s| (s.name(), counters.skipped[*s as usize])).collect(),
+            draws,
+            hits,
+            share: (draws > 0).then(|| hits as f64 / draws as f64),
+            interval,
+            as_asked: interval.map(|(low, high)| low <= asked && asked <= high),
+        }
+    }
+}
+
+impl Outcome {
+    /// Whether no fault matched anything: nothing was tested.
+    pub fn matched_nothing(&self) -> bool {
+        self.faults.iter().all(|f| f.matched == 0)
+    }
+}
+
+/// Seconds to the millisecond.
+pub(super) fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}

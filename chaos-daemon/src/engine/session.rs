@@ -1,0 +1,256 @@
+//! One running experiment.
+
+use std::{net::IpAddr, time::Duration};
+
+use chaos_common::{control::LEASE_NS, counters::Counters};
+use thiserror::Error;
+
+use super::{
+    boot_ns,
+    names::Names,
+    outcome::{Ended, FaultOutcome, Outcome, seconds},
+    slot::{Slot, SlotError},
+    tables::{Addresses, Tables},
+};
+use crate::{
+    bpf::{Attached, BpfError, Feature, Object},
+    config::{ConfigError, Experiment, Mode, Problem, TargetSpec, value::Host},
+    guard::{
+        capabilities::{self, MissingCapabilities},
+        protected::Protected,
+    },
+    target::{self, Command, Hierarchy, OwnCgroup, Target, TargetError},
+};
+
+/// How often the lease is extended: often enough that a busy machine does not lose it.
+pub const LEASE_TICK: Duration = Duration::from_millis(200);
+
+/// What the caller adds to the file.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Ports that kchaos itself listens on; their traffic is never hit.
+    pub own_ports: Vec<u16>,
+}
+
+/// Why an experiment did not start. Nothing was applied.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The file, or what it names.
+    #[error(transparent)]
+    Config(#[from] Box<ConfigError>),
+    /// A capability is missing.
+    #[error(transparent)]
+    Capabilities(#[from] MissingCapabilities),
+    /// The cgroup or a network namespace.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// Too many experiments.
+    #[error(transparent)]
+    Slot(#[from] SlotError),
+    /// The kernel refused a program.
+    #[error(transparent)]
+    Bpf(#[from] BpfError),
+}
+
+/// An experiment that injects. Dropping it detaches everything.
+pub struct Session {
+    /// The experiment as read.
+    pub experiment: Experiment,
+    /// What its draws start from.
+    pub seed: u64,
+    /// Where the programs sit.
+    pub attached: Attached,
+    /// What is left alone.
+    pub protected: Protected,
+    /// The command that runs as the target.
+    pub command: Option<Command>,
+    target: String,
+    object: Object,
+    tables: Tables,
+    started_ns: u64,
+    // Dropped last: the command's cgroup goes when nothing is attached any more.
+    _own_cgroup: Option<OwnCgroup>,
+    _slot: Slot,
+}
+
+impl Session {
+    /// Looks everything up, loads and attaches everything, and arms it at the very end: all or nothing.
+    pub async fn start(experiment: Experiment, options: &Options) -> Result<Self, StartError> {
+        capabilities::check()?;
+        let names = resolve_names(&experiment).await?;
+        let mut target = target::resolve(&experiment.target).map_err(|e| in_file(&experiment, e))?;
+        let protected = Protected::find(&Hierarchy::find()?, &target.cgroup, options.own_ports.clone());
+        refuse_protected_target(&experiment, &target, &protected)?;
+        let seed = experiment.seed.unwrap_or_else(fresh_seed);
+        let mut tables = Tables::compile(&experiment, &names, &protected, seed).map_err(|p| experiment.mistake(p))?;
+        let slot = Slot::take()?;
+        tables.scope.cgroup_id = target.cgroup.id;
+        tables.scope.cgroup_level = target.cgroup.level;
+        tables.scope.tag = slot.tag();
+
+        let hooks = experiment.faults.iter().fold(0, |all, f| all | f.fault.hooks());
+        let mut object = Object::load(&Feature::of_hooks(hooks))?;
+        object.fill(&tables)?;
+        let attached = object.attach(&target)?;
+        let (command, own_cgroup) = match target.command.take() {
+            Some((words, own)) => (Some(own.start(&words).map_err(|e| in_file(&experiment, e))?), Some(own)),
+            None => (None, None),
+        };
+        let started_ns = boot_ns();
+        object.arm(&tables, &tables.rules_from(started_ns), started_ns + LEASE_NS)?;
+        Ok(Self {
+            target: describe(&experiment, &target),
+            experiment,
+            seed,
+            attached,
+            protected,
+            command,
+            object,
+            tables,
+            started_ns,
+            _own_cgroup: own_cgroup,
+            _slot: slot,
+        })
+    }
+
+    /// The target in words.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// How long it has run.
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_nanos(boot_ns().saturating_sub(self.started_ns))
+    }
+
+    /// How much of the time box is left.
+    pub fn left(&self) -> Duration {
+        self.experiment.duration.saturating_sub(self.elapsed())
+    }
+
+    /// Keeps the faults on for another lease. Must be called every [`LEASE_TICK`]; without it they end within the lease.
+    pub fn extend_lease(&mut self) -> Result<(), BpfError> {
+        self.object.extend_lease(boot_ns() + LEASE_NS)
+    }
+
+    /// Whether `kchaos halt` has switched the faults off.
+    pub fn halted(&self) -> Result<bool, BpfError> {
+        self.object.halted()
+    }
+
+    /// What each fault has done so far, in file order.
+    pub fn counters(&self) -> Result<Vec<Counters>, BpfError> {
+        self.object.counters(self.tables.rules.len())
+    }
+
+    /// Switches the faults off, detaches everything, and takes the final counts.
+    pub fn stop(&mut self, ended: Ended) -> Result<Outcome, BpfError> {
+        let ran = self.elapsed().min(self.experiment.duration);
+        self.object.halt()?;
+        self.object.detach()?;
+        // A program that was already running when its link went may still be counting; none runs this long.
+        std::thread::sleep(Duration::from_millis(5));
+        let counters = self.counters()?;
+        let faults = self.experiment.faults.iter().zip(&self.tables.rules).zip(&counters);
+        Ok(Outcome {
+            experiment: self.experiment.name.clone(),
+            hypothesis: self.experiment.hypothesis.clone(),
+            mode: mode(self.experiment.mode),
+            seed: self.seed,
+            target: self.target.clone(),
+            duration_seconds: seconds(self.experiment.duration),
+            ran_seconds: seconds(ran),
+            ended,
+            faults: faults
+                .map(|((spec, rule), counters)| {
+                    let fault = &spec.fault;
+                    FaultOutcome::new(spec.name.clone(), fault.kind(), fault.describe(), rule.threshold, counters)
+                })
+                .collect(),
+        })
+    }
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Inject => "inject",
+        Mode::Shadow => "shadow",
+    }
+}
+
+fn describe(experiment: &Experiment, target: &Target) -> String {
+    match experiment.target.get_ref() {
+        TargetSpec::Cgroup(_) => format!("cgroup {}", target.cgroup.name),
+        TargetSpec::Command(words) => format!("command {}", words.join(" ")),
+        TargetSpec::Host => "the whole host".to_owned(),
+    }
+}
+
+/// Mistakes in the file get their place; everything else stays what it is. A command that cannot be started is a mistake.
+fn in_file(experiment: &Experiment, error: TargetError) -> StartError {
+    match error {
+        TargetError::Mistake(problem) => experiment.mistake(problem).into(),
+        TargetError::Io { what, error }
+            if matches!(experiment.target.get_ref(), TargetSpec::Command(_)) && what.starts_with("starting") =>
+        {
+            let problem = Problem::at(experiment.target.span(), format!("{what}: {error}"), "cannot be started")
+                .help("write the program as in a shell, or as a list: [\"program\", \"argument\", ...]");
+            experiment.mistake(problem).into()
+        }
+        other => other.into(),
+    }
+}
+
+/// A target that consists of a protected service is most likely a mistake, and would match without ever injecting.
+fn refuse_protected_target(
+    experiment: &Experiment,
+    target: &Target,
+    protected: &Protected,
+) -> Result<(), Box<ConfigError>> {
+    let Some(found) = protected.cgroups.get(&target.cgroup.id) else { return Ok(()) };
+    if experiment.allow_protected || target.cgroup.level == 0 {
+        return Ok(());
+    }
+    let problem = Problem::at(
+        experiment.target.span(),
+        format!("{} runs in {} and is protected", found.program, found.name),
+        "a protected target",
+    )
+    .help("to hit it all the same, write allow_protected = true above [target]");
+    Err(experiment.mistake(problem))
+}
+
+async fn resolve_names(experiment: &Experiment) -> Result<Addresses, Box<ConfigError>> {
+    let mut found = Addresses::new();
+    let mut resolver = None;
+    let sides = experiment.faults.iter().map(|f| &f.side);
+    for peer in sides.flat_map(|s| s.peers.iter().chain(&s.exclude)) {
+        let Host::Name(name) = &peer.get_ref().host else { continue };
+        if found.contains_key(name) {
+            continue;
+        }
+        let wrong = |message: String| {
+            let problem = Problem::at(peer.span(), message, "not resolved")
+                .help("a name needs at least one A or AAAA record, and servers that answer; or write its address");
+            experiment.mistake(problem)
+        };
+        let resolver = match &mut resolver {
+            Some(resolver) => resolver,
+            none => none.insert(Names::from_system().map_err(|e| wrong(format!("cannot look up {name}: {e}")))?),
+        };
+        let addresses =
+            resolver.addresses(name).await.map_err(|e| wrong(format!("cannot look up {name}: {e}")))?;
+        if addresses.is_empty() {
+            return Err(wrong(format!("the name {name} has no addresses")));
+        }
+        let addresses = addresses.into_iter().map(|a: IpAddr| a.to_canonical()).collect();
+        found.insert(name.clone(), addresses);
+    }
+    Ok(found)
+}
+
+/// A seed that nobody chose: it is shown, so that the run can be repeated.
+fn fresh_seed() -> u64 {
+    // Small enough for a TOML integer, which is signed.
+    chaos_common::draw::mix(boot_ns() ^ u64::from(std::process::id()) << 32) >> 1
+}

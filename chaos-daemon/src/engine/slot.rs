@@ -1,0 +1,73 @@
+//! Which of the 16 marks on a packet this experiment uses.
+//!
+//! A packet passes several devices on its way out and is marked by the first that judges it. Experiments that run at the
+//! same time need marks of their own. The mark is a lock on a file in /run/kchaos: it is free again when its holder dies,
+//! however it dies.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    os::unix::fs::DirBuilderExt,
+    path::PathBuf,
+};
+
+use nix::fcntl::{Flock, FlockArg};
+use thiserror::Error;
+
+const DIR: &str = "/run/kchaos";
+const SLOTS: u32 = 16;
+
+/// A mark that is ours as long as this lives.
+#[derive(Debug)]
+pub struct Slot {
+    number: u32,
+    _lock: Flock<File>,
+}
+
+/// No mark could be had.
+#[derive(Debug, Error)]
+pub enum SlotError {
+    /// All are in use.
+    #[error("{SLOTS} experiments already run on this host, which is as many as can; stop one (kchaos halt --all stops all)")]
+    Full,
+    /// The directory or a file in it.
+    #[error("{path}: {error}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// The kernel's answer.
+        error: std::io::Error,
+    },
+}
+
+impl Slot {
+    /// Takes the first free mark.
+    pub fn take() -> Result<Self, SlotError> {
+        let dir = PathBuf::from(DIR);
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .recursive(true)
+            .create(&dir)
+            .map_err(|error| SlotError::Io { path: dir.clone(), error })?;
+        for number in 0..SLOTS {
+            let path = dir.join(format!("slot-{number}"));
+            let file = File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&path)
+                .map_err(|error| SlotError::Io { path: path.clone(), error })?;
+            if let Ok(mut lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                // For a person who looks: who holds it. Nothing reads it.
+                let _only_a_hint = lock.set_len(0).and_then(|()| writeln!(*lock, "{}", std::process::id()));
+                return Ok(Self { number, _lock: lock });
+            }
+        }
+        Err(SlotError::Full)
+    }
+
+    /// The mark: one bit of 16.
+    pub fn tag(&self) -> u32 {
+        1 << self.number
+    }
+}

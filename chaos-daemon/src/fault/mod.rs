@@ -1,0 +1,70 @@
+//! One file per kind of fault: its fields in the file, its bytes in the kernel's rule, what it needs of the host.
+//!
+//! To add a kind: a file here, its line in [`KINDS`], and its counterpart in `chaos-ebpf/src/fault/`. Whatever else a
+//! kind must bring (a row in the demo, its fields for the command line) is a method of [`Kind`] or [`Fault`], so the
+//! compiler asks for it. `docs/ADDING_A_FAULT.md` walks through it.
+
+pub mod connect;
+pub mod drop;
+
+use std::fmt;
+
+use chaos_common::rule::Rule;
+
+use crate::{
+    bpf::Feature,
+    config::{Problem, Section, value::Ports},
+};
+
+/// All kinds, in the order of help texts and the demo.
+pub const KINDS: &[&dyn Kind] = &[&drop::Drop, &connect::Connect];
+
+/// A kind of fault: what can be known without a file.
+pub trait Kind: Sync {
+    /// The word in `kind = "..."`, in metrics and on the command line.
+    fn name(&self) -> &'static str;
+
+    /// One line for help texts.
+    fn about(&self) -> &'static str;
+
+    /// Its own fields, beside those that every fault has.
+    fn fields(&self) -> &'static [Field];
+
+    /// Reads its own fields: the fault, and the ports of the near end if the kind knows such a thing.
+    fn read(&self, section: &mut Section<'_>) -> Result<(Box<dyn Fault>, Vec<Ports>), Problem>;
+
+    /// The fault that `kchaos demo` shows, as the fields of a `[[fault]]` without `kind` and `peer`, and one sentence on
+    /// what to look for.
+    fn demo(&self) -> (&'static str, &'static str);
+}
+
+/// One field, as `kchaos inject` offers it.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// Its name in the file; `_` becomes `-` in a flag.
+    pub name: &'static str,
+    /// What stands for the value in help texts.
+    pub value: &'static str,
+    /// One line of help.
+    pub help: &'static str,
+    /// May be given several times.
+    pub many: bool,
+}
+
+/// One fault of an experiment.
+pub trait Fault: fmt::Debug + Send + Sync {
+    /// The name of its [`Kind`].
+    fn kind(&self) -> &'static str;
+
+    /// Where it applies: bits of `chaos_common::rule::hook`.
+    fn hooks(&self) -> u32;
+
+    /// Writes its action into the rule.
+    fn encode(&self, rule: &mut Rule);
+
+    /// What it does, without which packets or calls: "drop packets sent".
+    fn describe(&self) -> String;
+
+    /// What the host's kernel must be able to do.
+    fn needs(&self) -> &'static [Feature];
+}

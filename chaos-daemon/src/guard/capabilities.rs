@@ -1,0 +1,33 @@
+//! Capabilities: which are missing, by name, before anything is tried.
+
+use caps::{CapSet, Capability};
+use thiserror::Error;
+
+/// What each capability is needed for. `CAP_SYS_ADMIN` stands in for those that were split off from it in Linux 5.8.
+const NEEDED: [(Capability, bool, &str); 3] = [
+    (Capability::CAP_BPF, true, "load programs and maps"),
+    (Capability::CAP_NET_ADMIN, false, "attach programs to devices and cgroups"),
+    (Capability::CAP_PERFMON, true, "let the verifier accept programs that read packets"),
+];
+
+/// A capability is missing: exit code 4.
+#[derive(Debug, Error)]
+#[error(
+    "kchaos needs {names} and does not have {them}: run it as root (sudo kchaos ...), or give it the capability \
+     (setcap, or AmbientCapabilities= in a systemd unit)",
+    names = .0.join(", "),
+    them = if .0.len() == 1 { "it" } else { "them" }
+)]
+pub struct MissingCapabilities(pub Vec<String>);
+
+/// Checks the effective capabilities of this process.
+pub fn check() -> Result<(), MissingCapabilities> {
+    let has = |c| caps::has_cap(None, CapSet::Effective, c).unwrap_or(false);
+    let admin = has(Capability::CAP_SYS_ADMIN);
+    let missing: Vec<String> = NEEDED
+        .iter()
+        .filter(|(capability, admin_will_do, _)| !(has(*capability) || *admin_will_do && admin))
+        .map(|(capability, _, why)| format!("{capability} (to {why})"))
+        .collect();
+    if missing.is_empty() { Ok(()) } else { Err(MissingCapabilities(missing)) }
+}

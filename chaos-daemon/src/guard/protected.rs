@@ -1,0 +1,84 @@
+//! What is never hit unless the file says `allow_protected = true`: the ways to get in and stop it (sshd, our own
+//! ports), what keeps the host's containers running (kubelet, the container runtimes), PID 1, and the clouds' metadata
+//! services, without which a machine loses its credentials.
+//!
+//! Processes are protected by cgroup: the kernel knows a packet's cgroup, not its process. The cgroup of a protected
+//! process is protected alone, not what lies below it.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use ipnet::IpNet;
+
+use crate::target::{Cgroup, Hierarchy};
+
+/// Names of protected programs, as in /proc/PID/comm.
+const PROGRAMS: [&str; 8] =
+    ["sshd", "kubelet", "containerd", "dockerd", "crio", "cri-dockerd", "conmon", "podman"];
+
+/// Addresses of the clouds' metadata and credential services.
+const METADATA: [&str; 7] = [
+    // AWS, Google Cloud, Azure, and most others.
+    "169.254.169.254",
+    "fd00:ec2::254",
+    "fd20:ce::254",
+    // Credentials of AWS containers and pods.
+    "169.254.170.2",
+    "169.254.170.23",
+    "fd00:ec2::23",
+    // Azure's host agent.
+    "168.63.129.16",
+];
+
+/// What is protected in and around a target.
+#[derive(Debug, Default)]
+pub struct Protected {
+    /// Cgroups by id, and the program that makes them so.
+    pub cgroups: BTreeMap<u64, ProtectedCgroup>,
+    /// Far ends.
+    pub peers: Vec<IpNet>,
+    /// Ports of the near end: our own.
+    pub local_ports: Vec<u16>,
+}
+
+/// A protected cgroup.
+#[derive(Debug)]
+pub struct ProtectedCgroup {
+    /// Its path below the root.
+    pub name: String,
+    /// "sshd (pid 812)".
+    pub program: String,
+}
+
+impl Protected {
+    /// Looks at the processes of `target`. `own_ports` are the ports that kchaos itself listens on.
+    pub fn find(hierarchy: &Hierarchy, target: &Cgroup, own_ports: Vec<u16>) -> Self {
+        let cgroups = target
+            .processes()
+            .into_iter()
+            .filter_map(|pid| {
+                let process = procfs::process::Process::new(pid).ok()?;
+                let comm = process.stat().ok()?.comm;
+                if pid != 1 && !PROGRAMS.contains(&comm.as_str()) && !comm.starts_with("containerd-shim") {
+                    return None;
+                }
+                let name = process.cgroups().ok()?.0.into_iter().find(|c| c.hierarchy == 0)?.pathname;
+                let cgroup = hierarchy.cgroup(&name).ok()?;
+                Some((cgroup.id, ProtectedCgroup { name, program: format!("{comm} (pid {pid})") }))
+            })
+            .collect();
+        let peers = METADATA.iter().filter_map(|a| a.parse::<IpAddr>().ok()).map(IpNet::from).collect();
+        Self { cgroups, peers, local_ports: own_ports }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metadata_address_is_one() {
+        for address in METADATA {
+            assert!(address.parse::<IpAddr>().is_ok(), "{address}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Counters for Prometheus: read from the kernel on every scrape, never kept on the side, so that what is shown equals
+//! what the kernel counted to the unit.
+
+use std::{future::Future, net::SocketAddr};
+
+use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use chaos_common::counters::{Counters, Skip};
+use metrics::{Label, counter, describe_counter, describe_gauge, gauge, with_local_recorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use tokio::net::TcpListener;
+
+/// The `Content-Type` of the text format.
+const TEXT_FORMAT: (&str, &str) = ("content-type", "text/plain; version=0.0.4; charset=utf-8");
+
+/// What one scrape shows.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Name of the experiment.
+    pub experiment: String,
+    /// How much of the time box is left, in seconds.
+    pub seconds_left: f64,
+    /// Name, kind and counts of each fault.
+    pub faults: Vec<(String, &'static str, Counters)>,
+}
+
+/// Renders snapshots in the text format.
+pub struct Exporter {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+}
+
+impl Default for Exporter {
+    fn default() -> Self {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        with_local_recorder(&recorder, || {
+            describe_counter!("kchaos_matched_total", "Packets or calls that a fault matched.");
+            describe_counter!("kchaos_injected_total", "Packets or calls that a fault hit.");
+            describe_counter!("kchaos_skipped_total", "Packets or calls that a fault matched and did not hit.");
+            describe_gauge!("kchaos_time_left_seconds", "What is left of the experiment's time box.");
+        });
+        Self { recorder, handle }
+    }
+}
+
+impl Exporter {
+    /// The text of one scrape.
+    pub fn render(&self, snapshot: &Snapshot) -> String {
+        let Snapshot { experiment, seconds_left, faults } = snapshot;
+        with_local_recorder(&self.recorder, || {
+            gauge!("kchaos_time_left_seconds", "experiment" => experiment.clone()).set(*seconds_left);
+            for (fault, kind, counters) in faults {
+                let labels = || {
+                    vec![
+                        Label::new("experiment", experiment.clone()),
+                        Label::new("fault", fault.clone()),
+                        Label::new("kind", *kind),
+                    ]
+                };
+                counter!("kchaos_matched_total", labels()).absolute(counters.matched);
+                counter!("kchaos_injected_total", labels()).absolute(counters.injected);
+                for reason in Skip::ALL {
+                    let mut labels = labels();
+                    labels.push(Label::new("reason", reason.name()));
+                    counter!("kchaos_skipped_total", labels).absolute(counters.skipped[reason as usize]);
+                }
+            }
+        });
+        self.handle.render()
+    }
+}
+
+/// Opens the address that metrics are served on.
+pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+/// Serves `/metrics` until dropped. `scrape` renders one answer.
+pub async fn serve<F, R>(listener: TcpListener, scrape: F)
+where
+    F: Fn() -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Result<String, String>> + Send + 'static,
+{
+    let app = Router::new().route("/metrics", get(answer::<F, R>)).with_state(scrape);
+    if let Err(error) = axum::serve(listener, app).await {
+        tracing::warn!("metrics are no longer served: {error}");
+    }
+}
+
+async fn answer<F, R>(State(scrape): State<F>) -> impl IntoResponse
+where
+    F: Fn() -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Result<String, String>> + Send + 'static,
+{
+    match scrape().await {
+        Ok(text) => (StatusCode::OK, [TEXT_FORMAT], text),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, [TEXT_FORMAT], error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_exactly_what_was_counted_and_zeros_too() {
+        let counters = Counters { matched: 7, injected: 3, skipped: [4, 0, 0, 0, 0, 0, 0, 0] };
+        let snapshot = Snapshot {
+            experiment: "x".into(),
+            seconds_left: 1.5,
+            faults: vec![("drop-1".into(), "drop", counters)],
+        };
+        let exporter = Exporter::default();
+        let _first = exporter.render(&snapshot);
+        let text = exporter.render(&snapshot);
+        let labels = "experiment=\"x\",fault=\"drop-1\",kind=\"drop\"";
+        for line in [
+            format!("kchaos_matched_total{{{labels}}} 7"),
+            format!("kchaos_injected_total{{{labels}}} 3"),
+            format!("kchaos_skipped_total{{{labels},reason=\"probability\"}} 4"),
+            format!("kchaos_skipped_total{{{labels},reason=\"deadline\"}} 0"),
+            "kchaos_time_left_seconds{experiment=\"x\"} 1.5".to_owned(),
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! One file per hook: the program's section, nothing but a call into [`crate::lib`].
+
+mod cgroup_ingress;
+mod connect;
+mod tc_egress;

@@ -1,0 +1,69 @@
+//! The way of one packet: whose it is, what it is, which rule hits it.
+
+use chaos_common::{
+    counters::Skip,
+    rule::{action, hook},
+};
+
+use super::{
+    judge::{self, Subject, Verdict},
+    kern::Skb,
+    parse, select,
+};
+use crate::fault;
+
+/// A packet on its way out: the program's answer if it is hit.
+#[inline(always)]
+pub fn egress(skb: &Skb) -> Option<i32> {
+    let scope = judge::scope()?;
+    // A packet that came in from elsewhere and is only passed on belongs to whoever made it: it was judged there.
+    if skb.ingress_ifindex() != 0 || skb.ancestor_cgroup(scope.cgroup_level) != scope.cgroup_id {
+        return None;
+    }
+    let tag = skb.tag();
+    if tag & scope.tag != 0 {
+        return None;
+    }
+    skb.set_tag(tag | scope.tag);
+
+    let headers = parse::headers(skb)?;
+    let clauses = select::clauses(scope, headers.destination, headers.ports);
+    if clauses == 0 {
+        return None;
+    }
+    let subject =
+        Subject { clauses, protocol: headers.protocol, hook: hook::EGRESS, cgroup: skb.cgroup() };
+    let verdict = judge::judge(scope, &subject)?;
+    hit(&verdict, fault::drop::egress)
+}
+
+/// A packet that has arrived at a socket of the target: the program's answer if it is hit.
+#[inline(always)]
+pub fn ingress(skb: &Skb) -> Option<i32> {
+    let scope = judge::scope()?;
+    let headers = parse::headers(skb)?;
+    let near_far = headers.ports.map(|(source, destination)| (destination, source));
+    let clauses = select::clauses(scope, headers.source, near_far);
+    if clauses == 0 {
+        return None;
+    }
+    let subject =
+        Subject { clauses, protocol: headers.protocol, hook: hook::INGRESS, cgroup: skb.cgroup() };
+    let verdict = judge::judge(scope, &subject)?;
+    hit(&verdict, fault::drop::ingress)
+}
+
+/// Applies the rule's effect and counts it.
+#[inline(always)]
+fn hit(verdict: &Verdict, drop: impl FnOnce() -> i32) -> Option<i32> {
+    match verdict.rule.action {
+        action::DROP => {
+            verdict.injected();
+            Some(drop())
+        }
+        _ => {
+            verdict.skipped(Skip::Failed);
+            None
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! `cargo xtask bench`: what kchaos costs, measured on the binary that is shipped.
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::{build, setup, sh};
+
+/// Arguments of `cargo xtask bench`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// What to measure
+    #[arg(value_enum, default_value_t = Name::All)]
+    name: Name,
+    /// Fewer rounds: enough to see that it works, not to compare
+    #[arg(long)]
+    quick: bool,
+}
+
+/// A set of measurements.
+#[derive(Clone, Copy, ValueEnum)]
+enum Name {
+    /// From the start of the binary to the first fault
+    Startup,
+    /// Everything
+    All,
+}
+
+/// Runs the command.
+pub fn main(args: &Args) -> Result<()> {
+    setup::ensure(setup::Purpose::Test)?;
+    let name = match args.name {
+        Name::Startup => "startup",
+        Name::All => "all",
+    };
+    measure(&build::binary()?, name, args.quick)
+}
+
+/// Everything, in its short version.
+pub fn quick(binary: &std::path::Path) -> Result<()> {
+    measure(binary, "all", true)
+}
+
+fn measure(binary: &std::path::Path, name: &str, quick: bool) -> Result<()> {
+    let mut cargo = sh::cargo_as_root()?;
+    cargo
+        .args(["run", "--release", "--package", "kchaos-tests", "--bin", "kchaos-bench", "--", name])
+        .args(quick.then_some("--quick"))
+        .env("KCHAOS_BIN", binary);
+    sh::run(&mut cargo)
+}

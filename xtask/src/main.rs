@@ -1,0 +1,59 @@
+//! `cargo xtask`: the commands that build, test and measure kchaos, on any Debian or Ubuntu machine.
+//!
+//! They are a crate and not a heap of scripts so that they are checked like everything else. Each command brings
+//! the machine to the state it needs first, so none of them has to be preceded by another.
+
+mod bench;
+mod build;
+mod demo;
+mod elf;
+mod setup;
+mod sh;
+mod test;
+// The build script's own code: what `setup` checks is exactly what the build needs.
+#[path = "../../chaos-daemon/build/toolchain.rs"]
+mod toolchain;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Build, test and measure kchaos.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing on this machine to build and test (every other command does this by itself)
+    Setup(setup::Args),
+    /// Build target/kchaos: one static binary with the eBPF programs inside
+    Build,
+    /// Build, then run `kchaos demo`
+    Demo(demo::Args),
+    /// Check formatting, lints, licences and every test, in that order
+    Test(test::Args),
+    /// Build, then measure
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Setup(args) => setup::main(&args),
+        Command::Build => build::main(),
+        Command::Demo(args) => demo::main(&args),
+        Command::Test(args) => test::main(&args),
+        Command::Bench(args) => bench::main(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

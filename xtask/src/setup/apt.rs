@@ -1,0 +1,136 @@
+//! Debian's packages: what is on offer, and how to install it without touching anything else.
+
+use std::{collections::BTreeMap, process::Command};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{sh, toolchain, version::Version};
+
+/// Nothing that is not asked for: no recommended packages, and never the removal of one that is in the way.
+const INSTALL: [&str; 4] = ["install", "--yes", "--no-install-recommends", "--no-remove"];
+
+/// No questions, and no restart of the user's services because a library was updated.
+const ENVIRONMENT: [&str; 2] = ["DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1"];
+
+/// The package manager. It refreshes its lists once, and only if something is to be installed.
+#[derive(Default)]
+pub struct Apt {
+    refreshed: bool,
+}
+
+impl Apt {
+    /// Installs packages.
+    pub fn install(&mut self, packages: &[&str]) -> Result<()> {
+        self.refresh(packages)?;
+        println!("setup    installing the packages {}", packages.join(", "));
+        let mut install = root_command(packages)?;
+        sh::run(install.args(INSTALL).args(packages))
+            .with_context(|| format!("try it by hand to see what is in the way: {}", by_hand(packages)))
+    }
+
+    /// Brings the package lists up to date; a machine image often comes without any.
+    pub fn refresh(&mut self, wanted: &[&str]) -> Result<()> {
+        if !self.refreshed {
+            let mut update = root_command(wanted)?;
+            println!("setup    refreshing the package lists");
+            if let Err(error) = sh::run(update.args(["update", "--quiet"])) {
+                // One stale source must not be in the way of packages that come from another.
+                println!("setup    going on with the lists that are there: {error:#}");
+            }
+            self.refreshed = true;
+        }
+        Ok(())
+    }
+
+    /// The version that would be installed of each package that there is.
+    pub fn candidates(packages: &[&str]) -> Result<BTreeMap<String, Version>> {
+        let mut policy = Command::new("apt-cache");
+        // The words that are looked for below are translated in other locales.
+        let policy = sh::output(policy.arg("policy").args(packages).env("LC_ALL", "C"))?;
+        Ok(parse_policy(&policy))
+    }
+}
+
+/// The same installation as a person would type it.
+pub fn by_hand(packages: &[&str]) -> String {
+    let sudo = if sh::is_root() || toolchain::program("sudo").is_none() { "" } else { "sudo " };
+    format!("{sudo}apt-get update && {sudo}apt-get install --no-install-recommends {}", packages.join(" "))
+}
+
+/// `apt-get` as root, or an error that says what to run by hand.
+fn root_command(packages: &[&str]) -> Result<Command> {
+    if toolchain::program("apt-get").is_none() {
+        bail!("this machine has no apt-get; install what Debian calls {} by hand", packages.join(", "));
+    }
+    // Through env, as sudo does not hand variables on.
+    let mut command = sh::as_root("env").with_context(|| {
+        format!(
+            "packages can only be installed by root, and there is no sudo; run as root: {}",
+            by_hand(packages)
+        )
+    })?;
+    command.args(ENVIRONMENT).arg("apt-get");
+    Ok(command)
+}
+
+/// Reads the answer of `apt-cache policy`: a line with the package's name, then indented lines about it.
+fn parse_policy(policy: &str) -> BTreeMap<String, Version> {
+    let mut candidates = BTreeMap::new();
+    let mut package = "";
+    for line in policy.lines() {
+        if !line.starts_with(' ') {
+            package = line.trim_end_matches(':');
+        } else if let Some(version) = line.trim().strip_prefix("Candidate:").and_then(Version::find) {
+            candidates.insert(package.to_owned(), version);
+        }
+    }
+    candidates
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{by_hand, parse_policy};
+    use crate::version::Version;
+
+    const POLICY: &str = "\
+rustc-web:
+  Installed: 1.85.0+dfsg3-1~deb12u3
+  Candidate: 1.96.0+dfsg1-1~deb12u2
+  Version table:
+     1.96.0+dfsg1-1~deb12u2 500
+        500 http://deb.example.org/debian-security bookworm-security/main amd64 Packages
+ *** 1.85.0+dfsg3-1~deb12u3 100
+        100 /var/lib/dpkg/status
+rust-src:
+  Installed: (none)
+  Candidate: (none)
+  Version table:
+rustc:
+  Installed: (none)
+  Candidate: 1.63.0+dfsg1-2
+  Version table:
+     1.63.0+dfsg1-2 500
+";
+
+    #[test]
+    fn reads_the_candidate_and_not_what_is_installed() {
+        let candidates = parse_policy(POLICY);
+        assert_eq!(candidates.get("rustc-web"), Some(&Version(1, 96, 0)));
+        assert_eq!(candidates.get("rustc"), Some(&Version(1, 63, 0)));
+    }
+
+    #[test]
+    fn a_package_that_cannot_be_installed_is_no_candidate() {
+        let candidates = parse_policy(POLICY);
+        assert_eq!(candidates.get("rust-src"), None);
+        assert_eq!(candidates.len(), 2);
+        assert!(parse_policy("").is_empty());
+    }
+
+    #[test]
+    fn the_command_to_type_names_the_packages() {
+        assert!(
+            by_hand(&["gcc", "iproute2"]).ends_with("apt-get install --no-install-recommends gcc iproute2")
+        );
+    }
+}
