@@ -25,9 +25,13 @@ pub const fn phase(rule: &Rule, now_ns: u64) -> Phase {
     if rule.pulse_on_ns == 0 {
         return Phase::On;
     }
-    // The sum is at most two time boxes (user space checks it), so it cannot wrap, and it is not zero.
+    // The sum is at most two time boxes (user space checks it), so it does not wrap to zero. The compiler cannot know, and
+    // a plain `%` would bring a panic path into the kernel.
     let period = rule.pulse_on_ns.wrapping_add(rule.pulse_off_ns);
-    if (now_ns - rule.start_ns) % period < rule.pulse_on_ns { Phase::On } else { Phase::Off }
+    match (now_ns - rule.start_ns).checked_rem(period) {
+        Some(into) if into < rule.pulse_on_ns => Phase::On,
+        _ => Phase::Off,
+    }
 }
 
 #[cfg(test)]
