@@ -1,8 +1,8 @@
 //! Builds the eBPF programs, so that the `kchaos` binary carries them inside.
 //!
-//! They are compiled for another target, with `core` from source and perhaps with another toolchain, which cargo
-//! cannot express as a dependency: a second cargo does it, with a target folder and an environment of its own.
-//! The daemon finds the object through the variable `KCHAOS_BPF_OBJECT`.
+//! They are compiled for another target, with `core` from source and perhaps with another toolchain, which
+//! cargo cannot express as a dependency: a second cargo does it, with a target folder and an environment of
+//! its own. The daemon finds the object through the variable `KCHAOS_BPF_OBJECT`.
 
 #[path = "build/toolchain.rs"]
 mod toolchain;

@@ -1,9 +1,9 @@
 //! Which Rust toolchain builds the eBPF programs, and in what environment.
 //!
-//! `core` has no precompiled copy for the BPF target, so it is built from the standard library's source. Not every
-//! toolchain comes with that source: the one in use is asked first, then the distribution's own under `/usr/bin`.
-//! What decides is whether the source is there, never a version. `build.rs` and `cargo xtask` share this file, so
-//! that what `cargo xtask setup` checks is what the build needs.
+//! `core` has no precompiled copy for the BPF target, so it is built from the standard library's source. Not
+//! every toolchain comes with that source: the one in use is asked first, then the distribution's own under
+//! `/usr/bin`. What decides is whether the source is there, never a version. `build.rs` and `cargo xtask`
+//! share this file, so that what `cargo xtask setup` checks is what the build needs.
 
 use std::{
     env,
@@ -21,7 +21,8 @@ pub const TARGET: &str = "bpfel-unknown-none";
 /// Options that make a stable cargo build `core` for a target it has no copy of.
 pub const BUILD_STD: [&str; 4] = ["-Z", "build-std=core", "--target", TARGET];
 
-/// The variables that say how cargo reaches its registry and shares its job slots; every other `CARGO_*` is dropped.
+/// The variables that say how cargo reaches its registry and shares its job slots; every other `CARGO_*` is
+/// dropped.
 const KEPT: [&str; 7] = [
     "CARGO_HOME",
     "CARGO_HTTP_",
@@ -93,7 +94,8 @@ impl Toolchain {
         Ok(command)
     }
 
-    /// bpf-linker borrows the LLVM that rustc itself uses, and loads the first `libLLVM*` it meets in these folders.
+    /// bpf-linker borrows the LLVM that rustc itself uses, and loads the first `libLLVM*` it meets in these
+    /// folders.
     ///
     /// A system's library folder may hold several; so it is shown a folder with exactly the right one.
     fn library_path(&self, scratch: &Path) -> Result<Option<OsString>, String> {
@@ -161,7 +163,8 @@ fn rustflags(linker: &Path, arch: &str) -> Result<String, String> {
     let linker = linker
         .to_str()
         .ok_or_else(|| format!("the path of bpf-linker is not UTF-8: {}", linker.display()))?;
-    // The struct layouts of aya-ebpf differ with the machine; cargo's own `cfg` speaks of the BPF target only.
+    // The struct layouts of aya-ebpf differ with the machine; cargo's own `cfg` speaks of the BPF target
+    // only.
     let arch = if arch.starts_with("riscv64") { "riscv64" } else { arch };
     Ok([
         &format!("--cfg=bpf_target_arch=\"{arch}\""),

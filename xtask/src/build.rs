@@ -1,7 +1,7 @@
 //! `cargo xtask build`: one static binary with the eBPF programs inside.
 //!
-//! Static, so that the same file runs on a developer's machine, in a container without a shell and on a cluster
-//! node, whatever C library is there.
+//! Static, so that the same file runs on a developer's machine, in a container without a shell and on a
+//! cluster node, whatever C library is there.
 
 use std::{env, fs, path::PathBuf};
 

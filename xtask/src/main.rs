@@ -1,7 +1,7 @@
 //! `cargo xtask`: the commands that build, test and measure kchaos, on any Debian or Ubuntu machine.
 //!
-//! They are a crate and not a heap of scripts so that they are checked like everything else. Each command brings
-//! the machine to the state it needs first, so none of them has to be preceded by another.
+//! They are a crate and not a heap of scripts so that they are checked like everything else. Each command
+//! brings the machine to the state it needs first, so none of them has to be preceded by another.
 
 mod bench;
 mod build;

@@ -65,7 +65,8 @@ fn check(purpose: Purpose, verbose: bool) -> Vec<Missing> {
             Ok(found) if verbose => println!("ok       {}: {found}", need.name),
             Ok(_) => {}
             Err(problem) => {
-                // A compiler or linker complains at length; where it was started by hand the rest can be read.
+                // A compiler or linker complains at length; where it was started by hand the rest can be
+                // read.
                 let gist = problem.lines().next().unwrap_or_default();
                 println!("missing  {} ({}): {gist}", need.name, need.why);
                 missing.push(Missing { need, problem });

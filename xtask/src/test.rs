@@ -112,7 +112,8 @@ fn ebpf_lints() -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// The distribution packages clippy apart from its compiler; then ours reads the programs as if for this machine.
+/// The distribution packages clippy apart from its compiler; then ours reads the programs as if for this
+/// machine.
 fn ebpf_lints_on_the_host() -> Result<Outcome> {
     let mut command = sh::cargo()?;
     command

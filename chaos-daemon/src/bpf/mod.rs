@@ -1,5 +1,6 @@
 //! The kernel side as seen from user space: [`object`] loads programs and maps, [`attach`] links programs to hooks,
-//! [`feature`] knows what can be asked of a kernel and tries it, [`control`] finds every experiment on the host.
+//! [`feature`] knows what can be asked of a kernel and tries it, [`control`] finds every experiment on the host, and
+//! [`test_run`] tries programs on packets of our own.
 //!
 //! What must stay true: maps are filled before anything is attached, every link is a kernel object that dies with this
 //! process, and nothing is pinned.
@@ -8,6 +9,7 @@ mod attach;
 mod control;
 mod feature;
 mod object;
+mod test_run;
 
 use thiserror::Error;
 
@@ -15,6 +17,7 @@ pub use attach::Attached;
 pub use control::halt_all;
 pub use feature::{Feature, probe};
 pub use object::Object;
+pub use test_run::TestVerdict;
 
 use crate::target::TargetError;
 
@@ -45,6 +48,14 @@ pub enum BpfError {
         /// Its name.
         program: &'static str,
         /// aya's word on it; holds the verifier's log when loading.
+        error: aya::programs::ProgramError,
+    },
+    /// A program could not be tried out on a packet.
+    #[error("running {program} on a packet of our own: {error}")]
+    TestRun {
+        /// Its name.
+        program: &'static str,
+        /// aya's word on it.
         error: aya::programs::ProgramError,
     },
     /// Something else the kernel refused.

@@ -85,7 +85,7 @@ impl From<BpfError> for Failure {
             )),
             BpfError::Target(error) => error.into(),
             error @ (BpfError::Io { .. } | BpfError::Object(_)) => Self::Host(error.to_string()),
-            error @ (BpfError::Map { .. } | BpfError::Absent(_)) => Self::Bug(error.into()),
+            error @ (BpfError::Map { .. } | BpfError::Absent(_) | BpfError::TestRun { .. }) => Self::Bug(error.into()),
         }
     }
 }

@@ -13,6 +13,9 @@ use crate::{
 
 const ORIGIN: &str = "these flags, as a file";
 
+/// Errors speak of the file's fields.
+const FLAGS: &str = "every field is a flag: cgroup is --cgroup PATH, host is --host, command stands after --, duration is --for";
+
 /// The fields that every fault has.
 const COMMON: [Field; 4] = [
     Field {
@@ -93,7 +96,7 @@ pub fn main(matches: &ArgMatches) -> Result<Exit, Failure> {
         return Err(Failure::Input(format!("unknown kind of fault {name}")));
     };
     let text = as_file(*kind, matches);
-    let experiment = config::parse(ORIGIN, &text, &format!("inject-{name}"))?;
+    let experiment = config::parse(ORIGIN, &text, &format!("inject-{name}")).map_err(|e| e.note(FLAGS))?;
     if matches.get_flag("print") {
         output::text(&text)?;
         return Ok(Exit::Done);

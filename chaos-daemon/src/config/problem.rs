@@ -81,6 +81,13 @@ impl ConfigError {
         }
     }
 
+    /// Adds a line to what would be right.
+    #[must_use]
+    pub fn note(mut self: Box<Self>, note: &str) -> Box<Self> {
+        self.help = Some(self.help.map_or_else(|| note.to_owned(), |help| format!("{help}\n{note}")));
+        self
+    }
+
     /// What is wrong, without the place.
     pub fn message(&self) -> &str {
         &self.message

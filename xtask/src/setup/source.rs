@@ -1,7 +1,7 @@
 //! The standard library's source, from which `core` is built for the BPF target, and rustup's components.
 //!
-//! rustup is the usual way to get it. Where there is no rustup, or it can download nothing, the distribution may
-//! have a whole second toolchain that is new enough; it is used for the eBPF programs alone.
+//! rustup is the usual way to get it. Where there is no rustup, or it can download nothing, the distribution
+//! may have a whole second toolchain that is new enough; it is used for the eBPF programs alone.
 
 use std::{collections::BTreeMap, process::Command, time::Duration};
 
@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result, bail};
 use super::apt::{Apt, by_hand};
 use crate::{sh, toolchain, toolchain::Toolchain, version::Version};
 
-/// Debian's names for rustc, cargo and the source: its own toolchain, and the newer one it keeps for browsers.
+/// Debian's names for rustc, cargo and the source: its own toolchain, and the newer one it keeps for
+/// browsers.
 const PACKAGES: [[&str; 3]; 2] = [["rustc", "cargo", "rust-src"], ["rustc-web", "cargo-web", "rust-web-src"]];
 
 /// rustup tries for long where it cannot reach its server.

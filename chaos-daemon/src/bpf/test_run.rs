@@ -1,0 +1,45 @@
+//! Runs a packet program on a packet that never was on a wire (`BPF_PROG_TEST_RUN`): for tests of the kernel side and for
+//! measuring what a packet costs.
+
+use std::time::Duration;
+
+use aya::programs::{Program, ProgramError, TestRun, TestRunOptions, TestRunResult};
+
+use super::{BpfError, Object};
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestVerdict {
+    /// The program's answer.
+    pub answer: i32,
+    /// The packet afterwards.
+    pub packet: Vec<u8>,
+    /// The mean time of one run.
+    pub duration: Duration,
+}
+
+impl Object {
+    /// Runs `program` `repeat` times on a packet that starts with its Ethernet header, as sent by the calling task.
+    pub fn test_run(
+        &mut self,
+        program: &'static str,
+        packet: &[u8],
+        repeat: u32,
+    ) -> Result<TestVerdict, BpfError> {
+        let mut out = vec![0; packet.len() + 256];
+        let mut options = TestRunOptions::new();
+        options.data_in = Some(packet);
+        options.data_out = Some(&mut out);
+        options.repeat = repeat;
+        let found = self.ebpf.program_mut(program).ok_or(BpfError::Absent(program))?;
+        let ran: Result<TestRunResult, ProgramError> = match found {
+            Program::SchedClassifier(p) => p.test_run(options),
+            Program::CgroupSkb(p) => p.test_run(options),
+            _ => Err(ProgramError::UnexpectedProgramType),
+        };
+        let TestRunResult { return_value, duration, data_size_out, .. } =
+            ran.map_err(|error| BpfError::TestRun { program, error })?;
+        out.truncate(data_size_out as usize);
+        Ok(TestVerdict { answer: return_value.cast_signed(), packet: out, duration })
+    }
+}

@@ -1,0 +1,74 @@
+//! Output for programs, the examples in configs/, and what help shows.
+
+use std::{
+    fs,
+    io::Read,
+    path::Path,
+    process::Stdio,
+};
+
+use kchaos_tests::{kchaos, kchaos::run};
+
+#[test]
+fn errors_as_json() {
+    let ended = run(&["inject", "drop", "--for", "5", "--host", "--output", "json"]);
+    assert_eq!(Some(2), ended.code, "{ended:?}");
+    let error: serde_json::Value = serde_json::from_str(&ended.stderr).unwrap();
+    assert_eq!(2, error["error"]["exit_code"]);
+    assert_eq!(1, error["error"]["line"]);
+    assert!(error["error"]["help"].as_str().unwrap().contains("5s"), "{error}");
+}
+
+#[test]
+fn print_writes_a_file_that_dry_run_accepts() {
+    let ended =
+        run(&["inject", "connect", "--for", "5s", "--host", "--errno", "EIO", "--peer", "127.0.0.1:1", "--print"]);
+    assert_eq!(Some(0), ended.code, "{ended:?}");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("printed.toml");
+    fs::write(&file, &ended.stdout).unwrap();
+    let ended = run(&["run", "--dry-run", file.to_str().unwrap()]);
+    assert_eq!(Some(0), ended.code, "{ended:?}");
+}
+
+#[test]
+fn every_example_is_accepted() {
+    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
+    let mut seen = 0;
+    for entry in fs::read_dir(configs).unwrap().flatten() {
+        let path = entry.path();
+        if path.extension().is_none_or(|e| e != "toml") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let name = path.display().to_string();
+        if let Err(error) = chaos_daemon::config::parse(&name, &text, "example") {
+            panic!("{error}");
+        }
+        seen += 1;
+    }
+    assert!(seen >= 2, "{seen} examples");
+}
+
+#[test]
+fn every_kind_has_an_example_and_a_section() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let faults = fs::read_to_string(root.join("docs/FAULTS.md")).unwrap();
+    for kind in chaos_daemon::fault::KINDS {
+        let name = kind.name();
+        assert!(root.join(format!("configs/{name}.toml")).is_file(), "configs/{name}.toml");
+        assert!(faults.lines().any(|l| l.starts_with("## ") && l.contains(name)), "no section on {name}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let mut child =
+        kchaos().args(["completions", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let status = child.wait().unwrap();
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert!(status.success(), "{status}: {stderr}");
+    assert_eq!("", stderr);
+}

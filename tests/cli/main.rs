@@ -1,0 +1,5 @@
+//! The command line as a stranger uses it: bad input, missing rights, formats. Nothing here reaches the kernel.
+
+mod bad_input;
+mod formats;
+mod rights;

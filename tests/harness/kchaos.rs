@@ -1,0 +1,122 @@
+//! The binary under test.
+
+use std::{
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+use crate::{kernel, wait_for};
+
+/// The `kchaos` under test: `KCHAOS_BIN`, or the one that `cargo xtask build` made.
+pub fn kchaos() -> Command {
+    let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/kchaos");
+    let path = std::env::var_os("KCHAOS_BIN").map_or(default, PathBuf::from);
+    assert!(path.is_file(), "{} is not there: run cargo xtask build", path.display());
+    let mut command = Command::new(path);
+    command.env("NO_COLOR", "1").env_remove("RUST_LOG");
+    command
+}
+
+/// An experiment that runs in the foreground of another process.
+pub struct Kchaos {
+    child: Child,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to standard error.
+    pub stderr: String,
+    /// What it wrote to standard output.
+    pub stdout: String,
+}
+
+impl Ended {
+    /// From the output of a finished process.
+    pub fn new(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// The result as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    /// One number of one fault: `matched`, `injected`, ...
+    pub fn count(&self, fault: usize, field: &str) -> u64 {
+        let json = self.json();
+        json["faults"][fault][field].as_u64().unwrap_or_else(|| panic!("no {field} in {json}"))
+    }
+}
+
+impl Kchaos {
+    /// Starts `kchaos WORDS --output json` and waits until it injects.
+    pub fn start(words: &[&str]) -> Self {
+        Self::start_with(words, |_| {})
+    }
+
+    /// The same, with a last word on how the process starts.
+    pub fn start_with(words: &[&str], adjust: impl FnOnce(&mut Command)) -> Self {
+        let before = kernel::armed();
+        let mut this = Self::spawn(words, adjust);
+        wait_for("kchaos starts to inject", Duration::from_secs(10), || {
+            if let Some(status) = this.child.try_wait().unwrap() {
+                panic!("kchaos {words:?} ended at once: {status}");
+            }
+            kernel::armed() > before
+        });
+        this
+    }
+
+    /// Starts it and does not wait.
+    pub fn spawn(words: &[&str], adjust: impl FnOnce(&mut Command)) -> Self {
+        let mut command = kchaos();
+        // Before "--", where there is a command of the target.
+        let at = words.iter().position(|w| *w == "--").unwrap_or(words.len());
+        command.args(&words[..at]).args(["--output", "json"]).args(&words[at..]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        adjust(&mut command);
+        Self { child: command.spawn().unwrap() }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.pid()).unwrap()), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub fn wait(self) -> Ended {
+        Ended::new(self.child.wait_with_output().unwrap())
+    }
+
+    /// Ends it as Ctrl-C does, and expects that to work.
+    pub fn stop(self) -> Ended {
+        self.signal(Signal::SIGINT);
+        let ended = self.wait();
+        assert_eq!(Some(3), ended.code, "{ended:?}");
+        ended
+    }
+}
+
+/// Runs `kchaos WORDS` to its end.
+pub fn run(words: &[&str]) -> Ended {
+    Ended::new(kchaos().args(words).stdin(Stdio::null()).output().unwrap())
+}

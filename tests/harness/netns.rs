@@ -1,0 +1,88 @@
+//! Network namespaces made for a test.
+
+use std::{
+    fs::File,
+    os::{fd::AsRawFd, unix::process::CommandExt},
+    process::Command,
+    thread,
+};
+
+use nix::sched::{CloneFlags, setns, unshare};
+
+/// A network namespace with its loopback up. It goes when this and the last process in it are gone.
+pub struct NetNs {
+    handle: File,
+}
+
+impl NetNs {
+    /// Makes one.
+    pub fn new() -> Self {
+        let handle = thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            File::open("/proc/thread-self/ns/net").unwrap()
+        })
+        .join()
+        .unwrap();
+        let ns = Self { handle };
+        ns.ip("link set lo up");
+        ns
+    }
+
+    /// Runs `work` on a thread inside. Sockets opened there stay there.
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    setns(&self.handle, CloneFlags::CLONE_NEWNET).unwrap();
+                    work()
+                })
+                .join()
+                .unwrap()
+        })
+    }
+
+    /// Makes the process that `command` starts begin inside.
+    pub fn place(&self, command: &mut Command) {
+        let fd = self.handle.as_raw_fd();
+        // SAFETY: setns is async-signal-safe, and the descriptor lives as long as `self`, which spawning borrows.
+        unsafe {
+            command.pre_exec(move || match libc::setns(fd, libc::CLONE_NEWNET) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
+    }
+
+    /// Runs a program inside and answers with what it prints.
+    pub fn output(&self, words: &str) -> String {
+        let mut words = words.split(' ');
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words);
+        self.place(&mut command);
+        let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// `ip WORDS` inside.
+    pub fn ip(&self, words: &str) -> String {
+        self.output(&format!("ip {words}"))
+    }
+
+    /// Its path for `ip link set netns`.
+    pub fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.handle.as_raw_fd())
+    }
+
+    /// Its inode number.
+    pub fn inode(&self) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        self.handle.metadata().unwrap().ino()
+    }
+}
+
+impl Default for NetNs {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,122 @@
+//! Traffic of a target: the helper program in a cgroup, and a sink that notes what arrives and when.
+
+use std::{
+    net::{IpAddr, SocketAddr, UdpSocket},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+use crate::{Cgroup, NetNs, boot_ns, kct};
+
+/// Prepares the helper program, in a namespace and a cgroup.
+pub fn helper(ns: &NetNs, cgroup: &Cgroup, words: &[&str]) -> Command {
+    let mut command = Command::new(kct());
+    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped());
+    ns.place(&mut command);
+    cgroup.place(&mut command);
+    command
+}
+
+/// What `kct` counted: how often a call succeeded, and failed by errno.
+#[derive(Debug, Default, Deserialize)]
+pub struct Calls {
+    /// Successes.
+    pub ok: u64,
+    /// Failures by the errno's number.
+    pub failed: std::collections::BTreeMap<i32, u64>,
+}
+
+/// Runs the helper to its end and reads what it counted.
+pub fn calls(ns: &NetNs, cgroup: &Cgroup, words: &[&str]) -> Calls {
+    let output = helper(ns, cgroup, words).output().unwrap();
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// A flood of numbered UDP packets from a target; killed when dropped.
+pub struct Flood {
+    child: Child,
+}
+
+impl Flood {
+    /// One packet every `every_us` microseconds to `to`.
+    pub fn start(ns: &NetNs, cgroup: &Cgroup, to: SocketAddr, every_us: u32) -> Self {
+        let child = helper(ns, cgroup, &["udp-flood", &to.to_string(), &every_us.to_string()]).spawn().unwrap();
+        Self { child }
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// Receives UDP packets and notes the boot time of each.
+pub struct Sink {
+    /// Where it listens.
+    pub address: SocketAddr,
+    arrivals: Arc<Mutex<Vec<u64>>>,
+    end: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sink {
+    /// Listens on a free port of `address` in the namespace.
+    pub fn new(ns: &NetNs, address: IpAddr) -> Self {
+        let socket = ns.enter(|| UdpSocket::bind((address, 0)).unwrap());
+        socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let address = socket.local_addr().unwrap();
+        let arrivals = Arc::new(Mutex::new(Vec::new()));
+        let end = Arc::new(AtomicBool::new(false));
+        let (list, stop) = (arrivals.clone(), end.clone());
+        let thread = thread::spawn(move || {
+            let mut packet = [0; 64];
+            while !stop.load(Ordering::Relaxed) {
+                if socket.recv(&mut packet).is_ok() {
+                    list.lock().unwrap().push(boot_ns());
+                }
+            }
+        });
+        Self { address, arrivals, end, thread: Some(thread) }
+    }
+
+    /// How many have arrived.
+    pub fn count(&self) -> usize {
+        self.arrivals.lock().unwrap().len()
+    }
+
+    /// The first arrival at or after a boot time, waiting up to `limit` for one.
+    pub fn first_since(&self, since_ns: u64, limit: Duration) -> Option<u64> {
+        let until = boot_ns() + u64::try_from(limit.as_nanos()).unwrap();
+        loop {
+            let found = self.arrivals.lock().unwrap().iter().copied().find(|t| *t >= since_ns);
+            if found.is_some() || boot_ns() > until {
+                return found;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// All arrivals so far.
+    pub fn arrivals(&self) -> Vec<u64> {
+        self.arrivals.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ended = thread.join();
+        }
+    }
+}

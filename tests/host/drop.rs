@@ -1,0 +1,139 @@
+//! `drop`: both directions, both families, every protocol; nothing else; and the sender does not notice.
+
+use std::{
+    net::{IpAddr, UdpSocket},
+    thread,
+    time::Duration,
+};
+
+use kchaos_tests::{
+    Cgroup, Kchaos, NetNs, serial,
+    traffic::{self, Sink, calls},
+    wait_for,
+};
+
+fn both_families() -> [IpAddr; 2] {
+    ["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()]
+}
+
+fn inject<'a>(cgroup: &'a Cgroup, flags: &[&'a str]) -> Kchaos {
+    let mut words = vec!["inject", "drop", "--for", "60s", "--cgroup", cgroup.name()];
+    words.extend(flags);
+    Kchaos::start(&words)
+}
+
+/// Everything sent is lost, to the packet, and sending succeeds all the same: a lossy wire is silent.
+#[test]
+fn egress_is_silent_and_complete() {
+    let _serial = serial();
+    let (ns, cgroup) = (NetNs::new(), Cgroup::new("sender"));
+    for address in both_families() {
+        let sink = Sink::new(&ns, address);
+        let to = sink.address.to_string();
+        let kchaos = inject(&cgroup, &["--peer", &to]);
+        let sent = calls(&ns, &cgroup, &["udp-send", &to, "500"]);
+        assert_eq!(500, sent.ok, "{sent:?}");
+        let ended = kchaos.stop();
+        assert_eq!((500, 500), (ended.count(0, "matched"), ended.count(0, "injected")), "{ended:?}");
+        assert_eq!(0, sink.count());
+        let sent = calls(&ns, &cgroup, &["udp-send", &to, "500"]);
+        assert_eq!(500, sent.ok);
+        wait_for("all arrive afterwards", Duration::from_secs(5), || sink.count() == 500);
+    }
+}
+
+/// Packets that arrive at a process of the target.
+#[test]
+fn ingress_hits_the_receiver_only() {
+    let _serial = serial();
+    let (ns, receiver, sender) = (NetNs::new(), Cgroup::new("receiver"), Cgroup::new("sender"));
+    for address in both_families() {
+        // A socket belongs to the cgroup of the process that made it: ours would be the root.
+        let sink = Sink::new(&ns, address);
+        let to = sink.address.to_string();
+        let kchaos = inject(&receiver, &["--direction", "ingress"]);
+        let sent = calls(&ns, &sender, &["udp-send", &to, "200"]);
+        assert_eq!(200, sent.ok);
+        wait_for("a receiver outside the target", Duration::from_secs(5), || sink.count() == 200);
+        assert_eq!(0, kchaos.stop().count(0, "matched"));
+    }
+    // A receiver inside: everything is lost at its door, to the packet.
+    let mut server = traffic::helper(&ns, &receiver, &["serve", "7100"]).spawn().unwrap();
+    wait_for("the server listens", Duration::from_secs(5), || {
+        calls(&ns, &sender, &["connect", "127.0.0.1:7100", "1"]).ok == 1
+    });
+    for to in ["127.0.0.1:7100", "[::1]:7100"] {
+        let kchaos = inject(&receiver, &["--direction", "ingress", "--local-port", "7100"]);
+        let sent = calls(&ns, &sender, &["udp-send", to, "500"]);
+        assert_eq!(500, sent.ok);
+        let ended = kchaos.stop();
+        assert_eq!((500, 500), (ended.count(0, "matched"), ended.count(0, "injected")), "{to}: {ended:?}");
+
+        // A connection is not even begun: the SYN is lost, and so is the one sent again a second later.
+        let kchaos = inject(&receiver, &["--direction", "ingress", "--protocol", "tcp"]);
+        let mut client = traffic::helper(&ns, &sender, &["connect", to, "1"]).spawn().unwrap();
+        thread::sleep(Duration::from_millis(1500));
+        assert_eq!(None, client.try_wait().unwrap(), "{to}: connected through a complete loss");
+        let ended = kchaos.stop();
+        assert_eq!((2, 2), (ended.count(0, "matched"), ended.count(0, "injected")), "{to}: {ended:?}");
+        assert!(client.wait().unwrap().success());
+    }
+    let _killed = server.kill();
+    let _reaped = server.wait();
+}
+
+/// ICMP and its sister of IPv6 by one word; a rule with ports does not match what has none.
+#[test]
+fn protocols_and_ports() {
+    let _serial = serial();
+    let (ns, cgroup) = (NetNs::new(), Cgroup::new("sender"));
+    let socket = ns.enter(|| UdpSocket::bind("[::]:0").unwrap());
+    let port = socket.local_addr().unwrap().port();
+    let matched = |flags: &[&str], words: &[&str]| {
+        let kchaos = inject(&cgroup, &[flags, &["--probability", "0%"]].concat());
+        let _sent = calls(&ns, &cgroup, words);
+        kchaos.stop().count(0, "matched")
+    };
+    for to in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+        let send = ["udp-send", to.as_str(), "10"];
+        assert_eq!(10, matched(&["--protocol", "udp"], &send), "{to}");
+        assert_eq!(0, matched(&["--protocol", "tcp"], &send), "{to}");
+        assert_eq!(0, matched(&["--protocol", "icmp"], &send), "{to}");
+        assert_eq!(10, matched(&["--peer", &format!(":{port}")], &send), "{to}");
+        assert_eq!(0, matched(&["--peer", &format!(":{}", port ^ 1)], &send), "{to}");
+        assert_eq!(0, matched(&["--local-port", &port.to_string()], &send), "{to}: the near end has another port");
+        assert_eq!(0, matched(&["--exclude", &to], &send), "{to}");
+        let ping = ["ping", to.as_str(), "10"];
+        assert_eq!(10, matched(&["--protocol", "icmp"], &ping), "{to}");
+        assert_eq!(10, matched(&[], &ping), "{to}");
+        assert_eq!(0, matched(&["--peer", &format!(":{port}")], &ping), "{to}: no ports, no match");
+        // A datagram of 5,000 bytes over an MTU of 1,500 is four fragments, of which the first has the ports.
+        ns.ip("link set lo mtu 1500");
+        let big = ["udp-send-big", to.as_str(), "10"];
+        assert_eq!(40, matched(&[], &big), "{to}: every fragment");
+        assert_eq!(10, matched(&["--peer", &format!(":{port}")], &big), "{to}: the fragment with the ports");
+        ns.ip("link set lo mtu 65536");
+    }
+}
+
+/// Loss on the way out looks like loss to TCP, not like a full queue: it keeps sending, and repairs with fast
+/// retransmissions instead of stopping until a timer fires.
+#[test]
+fn tcp_repairs_loss_by_fast_retransmission() {
+    let _serial = serial();
+    let (ns, cgroup) = (NetNs::new(), Cgroup::new("sender"));
+    let counters = |name: &str| -> u64 {
+        let text = ns.enter(|| std::fs::read_to_string("/proc/thread-self/net/netstat").unwrap());
+        let rows: Vec<Vec<&str>> =
+            text.lines().filter(|l| l.starts_with("TcpExt:")).map(|l| l.split(' ').collect()).collect();
+        let at = rows[0].iter().position(|n| *n == name).unwrap();
+        rows[1][at].parse().unwrap()
+    };
+    let kchaos = inject(&cgroup, &["--probability", "1%", "--seed", "5", "--protocol", "tcp"]);
+    let bulk = calls(&ns, &cgroup, &["tcp-bulk", "127.0.0.1:7200", "400"]);
+    assert_eq!(400, bulk.ok, "{bulk:?}");
+    let ended = kchaos.stop();
+    assert!(ended.count(0, "injected") > 20, "{ended:?}");
+    let (fast, timeouts) = (counters("TCPFastRetrans") + counters("TCPSackRecovery"), counters("TCPTimeouts"));
+    assert!(fast > timeouts, "{fast} fast recoveries, {timeouts} timeouts");
+}

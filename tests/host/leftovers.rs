@@ -1,0 +1,102 @@
+//! Nothing that is not ours changes, before, during or after; nothing of ours stays, however it ends.
+
+use std::{thread, time::Duration};
+
+use kchaos_tests::{Cgroup, Kchaos, NetNs, kernel, serial, wait_for};
+use nix::sys::signal::Signal;
+
+const FILE: &str = "[[fault]]\nkind = \"drop\"\ndirection = \"both\"\n[[fault]]\nkind = \"connect\"\nerrno = \"EIO\"\n";
+
+/// A namespace with a root qdisc and a clsact filter of someone else's.
+fn furnished() -> NetNs {
+    let ns = NetNs::new();
+    ns.ip("link add va type veth peer name vb");
+    ns.ip("link set va up");
+    ns.ip("link set vb up");
+    ns.output("tc qdisc add dev va root handle 1: pfifo limit 77");
+    ns.output("tc qdisc add dev va clsact");
+    ns.output("tc filter add dev va egress protocol ip prio 5 u32 match ip dport 9 0xffff action pass");
+    ns
+}
+
+fn start(ns: &NetNs, cgroup: &Cgroup) -> Kchaos {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = format!("duration = \"60s\"\n[target]\ncgroup = \"{}\"\n{FILE}", cgroup.name());
+    std::fs::write(file.path(), text).unwrap();
+    Kchaos::start_with(&["run", file.path().to_str().unwrap()], |command| ns.place(command))
+}
+
+fn ends_without_a_trace(signal: Signal, code: Option<i32>) {
+    let _serial = serial();
+    let ns = furnished();
+    let cgroup = Cgroup::new("target");
+    let before = kernel::lists(&ns);
+    let foreign = |l: &NetNs| {
+        (l.output("tc qdisc show"), l.output("tc filter show dev va egress"), l.ip("-d link show"), l.ip("route show table all"))
+    };
+    let foreign_before = foreign(&ns);
+    let kchaos = start(&ns, &cgroup);
+    assert_eq!(6, kernel::our_programs(), "programs while it runs");
+    assert_eq!(foreign_before, foreign(&ns), "changed while it ran");
+    thread::sleep(Duration::from_millis(100));
+    kchaos.signal(signal);
+    let ended = kchaos.wait();
+    assert_eq!(code, ended.code, "{ended:?}");
+    wait_for("everything is gone", Duration::from_secs(5), || kernel::our_programs() == 0);
+    assert_eq!(before, kernel::lists(&ns));
+    assert_eq!(foreign_before, foreign(&ns));
+}
+
+#[test]
+fn after_ctrl_c() {
+    ends_without_a_trace(Signal::SIGINT, Some(3));
+}
+
+#[test]
+fn after_sigterm() {
+    ends_without_a_trace(Signal::SIGTERM, Some(3));
+}
+
+#[test]
+fn after_a_closed_terminal() {
+    ends_without_a_trace(Signal::SIGHUP, Some(3));
+}
+
+#[test]
+fn after_sigkill() {
+    ends_without_a_trace(Signal::SIGKILL, None);
+}
+
+#[test]
+fn after_a_crash() {
+    ends_without_a_trace(Signal::SIGSEGV, None);
+}
+
+/// Ctrl-C at any moment of the start ends cleanly, too.
+#[test]
+fn interrupted_while_starting() {
+    let _serial = serial();
+    let ns = NetNs::new();
+    let cgroup = Cgroup::new("target");
+    let before = kernel::lists(&ns);
+    for delay in 0..25 {
+        let kchaos = Kchaos::spawn(&["inject", "drop", "--for", "30s", "--cgroup", cgroup.name()], |c| ns.place(c));
+        thread::sleep(Duration::from_millis(delay * 4));
+        kchaos.signal(Signal::SIGINT);
+        let ended = kchaos.wait();
+        assert!(matches!(ended.code, Some(3) | None), "after {delay}: {ended:?}");
+    }
+    wait_for("everything is gone", Duration::from_secs(5), || kernel::our_programs() == 0);
+    assert_eq!(before, kernel::lists(&ns));
+}
+
+/// All or nothing: a second fault that cannot be applied leaves nothing of the first.
+#[test]
+fn a_start_that_fails_leaves_nothing() {
+    let _serial = serial();
+    let ns = NetNs::new();
+    let before = kernel::lists(&ns);
+    let ended = kchaos_tests::kchaos::run(&["inject", "drop", "--for", "5s", "--", "/no/such/program"]);
+    assert_eq!(Some(2), ended.code, "{ended:?}");
+    assert_eq!(before, kernel::lists(&ns));
+}

@@ -1,0 +1,282 @@
+//! Tables of packets through the real programs (`BPF_PROG_TEST_RUN`): what matches, what does not, and that a packet which
+//! nothing hits comes out byte for byte as it went in.
+
+mod build;
+
+use build::{DCCP, HOP_BY_HOP, ICMP, ICMPV6, Packet, TCP, UDP};
+use chaos_daemon::{
+    bpf::{Feature, Object},
+    config,
+    engine::{Tables, boot_ns},
+    guard::protected::Protected,
+};
+use kchaos_tests::serial;
+
+const EGRESS: &str = "kchaos_egress";
+const INGRESS: &str = "kchaos_ingress";
+
+/// `TC_ACT_REDIRECT`, to a device that does not exist.
+const LOST: i32 = 7;
+/// `TC_ACT_UNSPEC`: no opinion.
+const NEXT: i32 = -1;
+
+/// The programs, armed for the whole host: this test is part of it.
+struct Bench {
+    object: Object,
+}
+
+impl Bench {
+    fn new(faults: &str) -> Self {
+        Self::started(faults, boot_ns(), u64::MAX)
+    }
+
+    fn started(faults: &str, start_ns: u64, lease_ns: u64) -> Self {
+        let text = format!("duration = \"60s\"\nseed = 1\n[target]\nhost = true\n{faults}");
+        let experiment = config::parse("test", &text, "test").unwrap();
+        let mut tables = Tables::compile(&experiment, &Default::default(), &Protected::default(), 1).unwrap();
+        tables.scope.cgroup_id = 1;
+        tables.scope.tag = 1;
+        let mut object = Object::load(&[Feature::TcEgress, Feature::CgroupIngress]).unwrap();
+        object.fill(&tables).unwrap();
+        object.arm(&tables, &tables.rules_from(start_ns), lease_ns).unwrap();
+        Self { object }
+    }
+
+    /// Whether the packet is lost on its way out; if not, it must be unchanged.
+    fn lost_on_egress(&mut self, packet: &[u8]) -> bool {
+        let verdict = self.object.test_run(EGRESS, packet, 1).unwrap();
+        match verdict.answer {
+            LOST => true,
+            NEXT => {
+                assert_eq!(packet, verdict.packet, "a packet that was not hit is damaged");
+                false
+            }
+            other => panic!("answer {other}"),
+        }
+    }
+
+    /// The same on its way in.
+    fn lost_on_ingress(&mut self, packet: &[u8]) -> bool {
+        let verdict = self.object.test_run(INGRESS, packet, 1).unwrap();
+        match verdict.answer {
+            0 => true,
+            1 => {
+                assert_eq!(packet, verdict.packet, "a packet that was not hit is damaged");
+                false
+            }
+            other => panic!("answer {other}"),
+        }
+    }
+
+    fn matched(&self) -> u64 {
+        self.object.counters(1).unwrap()[0].matched
+    }
+}
+
+/// Every packet against one rule for the far end, both ways.
+fn assert_table(fault: &str, rows: &[(&str, Packet, bool)]) {
+    let mut bench = Bench::new(&format!("[[fault]]\nkind = \"drop\"\ndirection = \"both\"\n{fault}\n"));
+    for (what, packet, expected) in rows {
+        assert_eq!(*expected, bench.lost_on_egress(&packet.bytes()), "egress: {what}");
+        // The same packet, seen from the other end.
+        assert_eq!(*expected, bench.lost_on_ingress(&packet.reversed().bytes()), "ingress: {what}");
+    }
+}
+
+fn v4(protocol: u8) -> Packet {
+    Packet::v4([10, 0, 0, 1], [10, 1, 2, 3], protocol).ports(40_000, 5432)
+}
+
+fn v6(protocol: u8) -> Packet {
+    Packet::v6("2001:db8::1", "2001:db8:5::7", protocol).ports(40_000, 5432)
+}
+
+#[test]
+fn protocols() {
+    let _serial = serial();
+    for (protocol, number4, number6) in [("tcp", TCP, TCP), ("udp", UDP, UDP), ("icmp", ICMP, ICMPV6)] {
+        let rows: Vec<(&str, Packet, bool)> = [TCP, UDP, ICMP, DCCP, 47, 50, 255]
+            .into_iter()
+            .map(|n| ("v4", v4(n), n == number4))
+            .chain([TCP, UDP, ICMPV6, DCCP, 47, 50, 255].into_iter().map(|n| ("v6", v6(n), n == number6)))
+            .collect();
+        assert_table(&format!("protocol = \"{protocol}\""), &rows);
+    }
+}
+
+#[test]
+fn addresses() {
+    let _serial = serial();
+    assert_table(
+        "peer = [\"10.1.0.0/16\", \"2001:db8:5::/48\"]\nexclude = [\"10.1.9.9\", \"2001:db8:5::9\"]",
+        &[
+            ("inside", v4(TCP), true),
+            ("first of the network", v4(TCP).to_v4([10, 1, 0, 0]), true),
+            ("last of the network", v4(TCP).to_v4([10, 1, 255, 255]), true),
+            ("before the network", v4(TCP).to_v4([10, 0, 255, 255]), false),
+            ("after the network", v4(TCP).to_v4([10, 2, 0, 0]), false),
+            ("excluded", v4(TCP).to_v4([10, 1, 9, 9]), false),
+            ("v6 inside", v6(UDP), true),
+            ("v6 outside", v6(UDP).to_v6("2001:db8:6::7"), false),
+            ("v6 excluded", v6(UDP).to_v6("2001:db8:5::9"), false),
+            ("v6 whose first bytes look like the v4 network", v6(UDP).to_v6("a01::1"), false),
+        ],
+    );
+}
+
+#[test]
+fn ports() {
+    let _serial = serial();
+    assert_table(
+        "peer = \":5432-5433\"",
+        &[
+            ("first", v4(TCP), true),
+            ("last", v6(UDP).ports(1, 5433), true),
+            ("below", v4(TCP).ports(1, 5431), false),
+            ("above", v4(TCP).ports(1, 5434), false),
+            ("the near end has it", v4(TCP).ports(5432, 1), false),
+            ("bytes swapped", v4(TCP).ports(1, 5432u16.swap_bytes()), false),
+            ("no ports", v4(ICMP), false),
+            ("a protocol of unknown ports", v6(50), false),
+        ],
+    );
+    assert_table(
+        "local_port = [80, \"8000-8099\"]",
+        &[
+            ("one", v4(TCP).ports(80, 9), true),
+            ("range", v6(TCP).ports(8099, 9), true),
+            ("outside", v6(TCP).ports(8100, 9), false),
+            ("the far end has it", v4(TCP).ports(9, 80), false),
+        ],
+    );
+}
+
+#[test]
+fn options_extension_headers_and_fragments() {
+    let _serial = serial();
+    const DESTINATION: u8 = 60;
+    const ROUTING: u8 = 43;
+    const AUTHENTICATION: u8 = 51;
+    let with_ports = "peer = \":5432\"";
+    assert_table(
+        with_ports,
+        &[
+            ("IPv4 options", v4(TCP).options(40), true),
+            ("the shortest IPv4 options", v4(UDP).options(4), true),
+            ("first fragment", v4(UDP).fragment(0), true),
+            ("later fragment", v4(UDP).fragment(185), false),
+            ("hop-by-hop", v6(TCP).extension(HOP_BY_HOP, 8), true),
+            ("several", v6(UDP).extension(HOP_BY_HOP, 16).extension(ROUTING, 24).extension(DESTINATION, 8), true),
+            ("authentication", v6(TCP).extension(AUTHENTICATION, 24), true),
+            ("v6 first fragment", v6(UDP).fragment(0), true),
+            ("v6 later fragment", v6(UDP).fragment(185), false),
+            ("a VLAN tag", v4(TCP).vlan(7), false),
+        ],
+    );
+    assert_table(
+        "protocol = \"udp\"",
+        &[
+            ("later fragment, without ports", v4(UDP).fragment(185), true),
+            ("v6 later fragment, without ports", v6(UDP).fragment(185), true),
+            ("later fragment of another protocol", v6(TCP).fragment(185), false),
+            ("behind headers", v6(UDP).extension(HOP_BY_HOP, 8), true),
+        ],
+    );
+}
+
+/// Packets that end too early or lie: never a match by mistake, never damaged, never an error of the program.
+#[test]
+fn truncated_and_lying() {
+    let _serial = serial();
+    let mut bench = Bench::new("[[fault]]\nkind = \"drop\"\ndirection = \"both\"\npeer = \":5432\"\n");
+    let whole = [
+        v4(TCP).bytes(),
+        v6(UDP).bytes(),
+        v4(UDP).options(24).bytes(),
+        v6(TCP).extension(HOP_BY_HOP, 24).bytes(),
+        v6(UDP).fragment(0).bytes(),
+    ];
+    for packet in &whole {
+        // Up to where the ports end it cannot match; the kernel takes no test packet shorter than an Ethernet header.
+        let ports_end = packet.len() - build::PAYLOAD - build::AFTER_PORTS;
+        for length in 15..packet.len() {
+            let cut = &packet[..length];
+            // The kernel itself refuses a packet that is shorter than the headers its type promises.
+            let Ok(verdict) = bench.object.test_run(EGRESS, cut, 1) else { continue };
+            assert_eq!(length >= ports_end, verdict.answer == LOST, "{length} of {} bytes", packet.len());
+        }
+    }
+    let mut lies = vec![];
+    for header_length in 0..5 {
+        let mut packet = v4(TCP).bytes();
+        packet[14] = 0x40 | header_length;
+        lies.push(("a header length below 20", packet));
+    }
+    let mut packet = v4(TCP).bytes();
+    packet[14] = 0x65;
+    lies.push(("IPv6 in an IPv4 frame", packet));
+    let mut packet = v6(TCP).bytes();
+    packet[14] = 0x45;
+    lies.push(("IPv4 in an IPv6 frame", packet));
+    let mut packet = v6(TCP).extension(HOP_BY_HOP, 8).bytes();
+    packet[14 + 40 + 1] = 255;
+    lies.push(("an extension header longer than the packet", packet));
+    let mut chain = v6(TCP);
+    for _ in 0..20 {
+        chain = chain.extension(HOP_BY_HOP, 8);
+    }
+    lies.push(("more extension headers than anyone sends", chain.bytes()));
+    let mut packet = v4(TCP).bytes();
+    packet[12..14].copy_from_slice(&0x0806u16.to_be_bytes());
+    lies.push(("ARP", packet));
+    for (what, packet) in &lies {
+        assert!(!bench.lost_on_egress(packet), "{what}");
+    }
+}
+
+/// The armed check: no lease, an old lease, an old deadline, a deadline ahead.
+#[test]
+fn the_time_box() {
+    let _serial = serial();
+    let fault = "[[fault]]\nkind = \"drop\"\n";
+    let minute = 60_000_000_000;
+    let now = boot_ns();
+    for (what, start, lease, expected) in [
+        ("within", now, now + minute, true),
+        ("the lease ran out", now, now - 1, false),
+        ("no lease", now, 0, false),
+        ("the deadline has passed", now - minute, u64::MAX, false),
+        ("it starts later", now + minute, u64::MAX, false),
+    ] {
+        let mut bench = Bench::started(fault, start, lease);
+        assert_eq!(expected, bench.lost_on_egress(&v4(TCP).bytes()), "{what}");
+        assert_eq!(1, bench.matched(), "{what}: counted all the same");
+    }
+    let mut bench = Bench::new(fault);
+    bench.object.halt().unwrap();
+    assert!(!bench.lost_on_egress(&v4(TCP).bytes()), "halted");
+    bench.object.extend_lease(u64::MAX).unwrap();
+    assert!(!bench.lost_on_egress(&v4(TCP).bytes()), "a lease cannot undo a halt");
+}
+
+/// Faults in file order, each with a draw of its own; the first that hits ends the evaluation.
+#[test]
+fn order_of_faults() {
+    let _serial = serial();
+    let mut bench = Bench::new(
+        "[[fault]]\nkind = \"drop\"\nprobability = \"50%\"\n[[fault]]\nkind = \"drop\"\nprobability = \"50%\"\n\
+         [[fault]]\nkind = \"drop\"\n[[fault]]\nkind = \"drop\"\n",
+    );
+    let packet = v4(TCP).bytes();
+    for _ in 0..4000 {
+        assert!(bench.lost_on_egress(&packet), "the third hits whatever is left");
+    }
+    let counts = bench.object.counters(4).unwrap();
+    assert_eq!(4000, counts[0].matched);
+    assert_eq!(4000 - counts[0].injected, counts[1].matched);
+    assert_eq!(counts[1].matched - counts[1].injected, counts[2].matched);
+    assert_eq!(counts[2].matched, counts[2].injected);
+    assert_eq!(0, counts[3].matched, "nothing gets this far");
+    kchaos_tests::assert_share("first", 0.5, counts[0].injected, counts[0].matched);
+    kchaos_tests::assert_share("second", 0.5, counts[1].injected, counts[1].matched);
+}

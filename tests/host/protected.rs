@@ -1,0 +1,93 @@
+//! What is protected is left alone, and counted, unless the file says otherwise.
+
+use std::net::{TcpListener, UdpSocket};
+
+use kchaos_tests::{Cgroup, Kchaos, NetNs, kchaos::run, serial, traffic::{self, calls}, wait_for};
+
+/// The clouds' metadata service, in a namespace of ours that pretends to be it.
+#[test]
+fn the_metadata_service() {
+    let _serial = serial();
+    let ns = NetNs::new();
+    for address in ["169.254.169.254/32", "fd00:ec2::254/128"] {
+        ns.ip(&format!("addr add {address} dev lo"));
+    }
+    let _sockets = ["169.254.169.254:80", "[fd00:ec2::254]:80"].map(|a| ns.enter(|| UdpSocket::bind(a).unwrap()));
+    let cgroup = Cgroup::new("cloud");
+    for to in ["169.254.169.254:80", "[fd00:ec2::254]:80"] {
+        for (kind, extra) in [("drop", &[][..]), ("connect", &["--errno", "EIO"])] {
+            for allowed in [false, true] {
+                let mut words = vec!["inject", kind, "--for", "60s", "--cgroup", cgroup.name()];
+                words.extend(extra);
+                words.extend(allowed.then_some("--allow-protected"));
+                let kchaos = Kchaos::start_with(&words, |command| ns.place(command));
+                drop(calls(&ns, &cgroup, &["udp-send", to, "15"]));
+                let ended = kchaos.stop();
+                assert_eq!(15, ended.count(0, "matched"), "{to} {kind}");
+                assert_eq!(if allowed { 15 } else { 0 }, ended.count(0, "injected"), "{to} {kind}");
+                let skipped = ended.json()["faults"][0]["skipped"]["protected"].as_u64().unwrap();
+                assert_eq!(if allowed { 0 } else { 15 }, skipped, "{to} {kind}");
+            }
+        }
+    }
+}
+
+/// A program called sshd in a cgroup below the target; and the target being its cgroup itself.
+#[test]
+fn sshd() {
+    let _serial = serial();
+    let ns = NetNs::new();
+    let (target, socket) = (Cgroup::new("system"), ns.enter(|| UdpSocket::bind("127.0.0.1:0").unwrap()));
+    let to = socket.local_addr().unwrap().to_string();
+    let (shell, service) = (target.child("sshd"), target.child("service"));
+    let dir = tempfile::tempdir().unwrap();
+    let sshd = dir.path().join("sshd");
+    std::fs::copy(kchaos_tests::kct(), &sshd).unwrap();
+    let mut command = std::process::Command::new(&sshd);
+    command.args(["serve", "7400"]);
+    ns.place(&mut command);
+    shell.place(&mut command);
+    let mut sshd = command.spawn().unwrap();
+    wait_for("it listens", std::time::Duration::from_secs(5), || {
+        calls(&ns, &service, &["connect", "127.0.0.1:7400", "1"]).ok == 1
+    });
+
+    let kchaos =
+        Kchaos::start_with(&["inject", "drop", "--for", "60s", "--cgroup", target.name()], |c| ns.place(c));
+    drop(calls(&ns, &shell, &["udp-send", &to, "10"]));
+    drop(calls(&ns, &service, &["udp-send", &to, "10"]));
+    let ended = kchaos.stop();
+    assert!(ended.stderr.contains("leaving sshd"), "{ended:?}");
+    assert_eq!((20, 10), (ended.count(0, "matched"), ended.count(0, "injected")), "{ended:?}");
+
+    let refused = run(&["inject", "drop", "--for", "1s", "--cgroup", shell.name()]);
+    assert_eq!(Some(2), refused.code, "{refused:?}");
+    assert!(refused.stderr.contains("sshd") && refused.stderr.contains("allow_protected"), "{refused:?}");
+    let _killed = sshd.kill();
+    let _reaped = sshd.wait();
+}
+
+/// Our own metrics answer under a fault that drops everything of the target they run in.
+#[test]
+fn our_own_metrics() {
+    let _serial = serial();
+    let ns = NetNs::new();
+    let target = Cgroup::new("both");
+    let port = ns.enter(|| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
+    let address = format!("127.0.0.1:{port}");
+    let kchaos = Kchaos::start_with(
+        &["inject", "drop", "--for", "60s", "--cgroup", target.name(), "--direction", "both", "--metrics", &address],
+        |command| {
+            ns.place(command);
+            target.place(command);
+        },
+    );
+    // From outside the target: only the answers are the target's.
+    let outside = Cgroup::new("outside");
+    let mut scrape = traffic::helper(&ns, &outside, &["connect", &address, "20"]);
+    assert!(scrape.output().unwrap().status.success());
+    let ended = kchaos.stop();
+    let json = ended.json();
+    assert_eq!(0, ended.count(0, "injected"), "{json}");
+    assert!(json["faults"][0]["skipped"]["protected"].as_u64().unwrap() >= 20, "{json}");
+}

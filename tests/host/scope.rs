@@ -1,0 +1,181 @@
+//! Scope: children of the cgroup, other network namespaces, packets that pass several devices, host.
+
+use std::{net::UdpSocket, time::Duration};
+
+use kchaos_tests::{Cgroup, Kchaos, NetNs, kchaos::run, serial, traffic::{self, calls}, wait_for};
+
+fn listen(ns: &NetNs, at: &str) -> UdpSocket {
+    ns.enter(|| UdpSocket::bind(at).unwrap_or_else(|e| panic!("{at}: {e}")))
+}
+
+fn matched(cgroup: &Cgroup, start: &NetNs, send: impl FnOnce()) -> u64 {
+    let kchaos = Kchaos::start_with(
+        &["inject", "drop", "--for", "60s", "--cgroup", cgroup.name(), "--protocol", "udp", "--exclude", "ff00::/8"],
+        |command| start.place(command),
+    );
+    send();
+    let ended = kchaos.stop();
+    assert_eq!(ended.count(0, "matched"), ended.count(0, "injected"));
+    ended.count(0, "matched")
+}
+
+/// A cgroup and everything below it, at any depth; a sibling with the same prefix is not below.
+#[test]
+fn the_cgroup_and_all_below_it() {
+    let _serial = serial();
+    let ns = NetNs::new();
+    let socket = listen(&ns, "127.0.0.1:0");
+    let to = socket.local_addr().unwrap().to_string();
+    let (target, sibling) = (Cgroup::new("a"), Cgroup::new("ab"));
+    let child = target.child("b");
+    let grandchild = child.child("c");
+    for (cgroup, expected) in [(&target, 30), (&child, 30), (&grandchild, 30), (&sibling, 0)] {
+        let got = matched(&target, &ns, || drop(calls(&ns, cgroup, &["udp-send", &to, "30"])));
+        assert_eq!(expected, got, "sent from {}", cgroup.name());
+    }
+    let got = matched(&child, &ns, || drop(calls(&ns, &target, &["udp-send", &to, "30"])));
+    assert_eq!(0, got, "the parent is not below its child");
+}
+
+/// Two namespaces joined by a veth pair, with addresses of both families.
+fn joined() -> (NetNs, NetNs) {
+    let (near, far) = (NetNs::new(), NetNs::new());
+    near.ip(&format!("link add near type veth peer name far netns {}", far.path()));
+    near.ip("addr add 10.99.0.1/24 dev near");
+    near.ip("addr add fd99::1/64 dev near nodad");
+    far.ip("addr add 10.99.0.2/24 dev far");
+    far.ip("addr add fd99::2/64 dev far nodad");
+    near.ip("link set near up");
+    far.ip("link set far up");
+    (near, far)
+}
+
+/// The target's processes live in another network namespace than kchaos: it attaches there. Across veth, both families.
+#[test]
+fn in_a_namespace_of_its_own_across_veth() {
+    let _serial = serial();
+    let (near, far) = joined();
+    let cgroup = Cgroup::new("container");
+    let mut resident = traffic::helper(&near, &cgroup, &["serve", "7300"]).spawn().unwrap();
+    let elsewhere = NetNs::new();
+    for (bind, expected) in [("10.99.0.2:0", 40), ("[fd99::2]:0", 40)] {
+        let socket = listen(&far, bind);
+        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let to = socket.local_addr().unwrap().to_string();
+        // The first packet finds the neighbour.
+        drop(calls(&near, &cgroup, &["udp-send", &to, "1"]));
+        wait_for("the path works", Duration::from_secs(5), || socket.recv(&mut [0; 64]).is_ok());
+        let got = matched(&cgroup, &elsewhere, || drop(calls(&near, &cgroup, &["udp-send", &to, "40"])));
+        assert_eq!(expected, got, "{bind}");
+        assert!(socket.recv(&mut [0; 64]).is_err(), "nothing crosses the veth");
+    }
+    let _killed = resident.kill();
+    let _reaped = resident.wait();
+}
+
+/// Out through a bridge, a VLAN on it and a port: three devices, one judgement.
+#[test]
+fn one_packet_over_stacked_devices_is_judged_once() {
+    let _serial = serial();
+    let (near, far) = joined();
+    near.ip("addr flush dev near");
+    near.ip("link add br0 type bridge");
+    near.ip("link set near master br0");
+    near.ip("link set br0 up");
+    near.ip("link add link br0 name br0.7 type vlan id 7");
+    near.ip("addr add 10.98.0.1/24 dev br0.7");
+    near.ip("addr add fd98::1/64 dev br0.7 nodad");
+    near.ip("link set br0.7 up");
+    far.ip("link add link far name far.7 type vlan id 7");
+    far.ip("addr add 10.98.0.2/24 dev far.7");
+    far.ip("addr add fd98::2/64 dev far.7 nodad");
+    far.ip("link set far.7 up");
+    let cgroup = Cgroup::new("bridged");
+    for bind in ["10.98.0.2:0", "[fd98::2]:0"] {
+        let socket = listen(&far, bind);
+        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let to = socket.local_addr().unwrap().to_string();
+        wait_for("the path works", Duration::from_secs(10), || {
+            drop(calls(&near, &cgroup, &["udp-send", &to, "1"]));
+            socket.recv(&mut [0; 64]).is_ok()
+        });
+        let kchaos = Kchaos::start_with(
+            &["inject", "drop", "--for", "60s", "--cgroup", cgroup.name(), "--peer", &to, "--probability", "50%", "--seed", "1"],
+            |command| near.place(command),
+        );
+        let sent = calls(&near, &cgroup, &["udp-send", &to, "2000"]);
+        assert_eq!(2000, sent.ok);
+        let ended = kchaos.stop();
+        assert_eq!(2000, ended.count(0, "matched"), "{bind}");
+        kchaos_tests::assert_share(bind, 0.5, ended.count(0, "injected"), 2000);
+    }
+}
+
+/// Two experiments at the same time on the same devices: neither hides packets from the other.
+#[test]
+fn two_experiments_see_the_same_packets() {
+    let _serial = serial();
+    let ns = NetNs::new();
+    let socket = listen(&ns, "127.0.0.1:0");
+    let to = socket.local_addr().unwrap().to_string();
+    let cgroup = Cgroup::new("twice");
+    let start = || {
+        Kchaos::start_with(
+            &["inject", "drop", "--for", "60s", "--cgroup", cgroup.name(), "--shadow", "--peer", &to],
+            |command| ns.place(command),
+        )
+    };
+    let (first, second) = (start(), start());
+    drop(calls(&ns, &cgroup, &["udp-send", &to, "500"]));
+    assert_eq!(500, first.stop().count(0, "matched"));
+    assert_eq!(500, second.stop().count(0, "matched"));
+}
+
+/// `host = true`: every cgroup, and connects of all of them.
+#[test]
+fn the_whole_host() {
+    let _serial = serial();
+    let ns = NetNs::new();
+    let socket = listen(&ns, "127.0.0.1:0");
+    let to = socket.local_addr().unwrap().to_string();
+    let (one, two) = (Cgroup::new("one"), Cgroup::new("two"));
+    for (kind, extra) in [("drop", &[][..]), ("connect", &["--errno", "EIO"])] {
+        let mut words = vec!["inject", kind, "--for", "60s", "--host", "--peer", &to];
+        words.extend(extra);
+        let kchaos = Kchaos::start_with(&words, |command| ns.place(command));
+        for cgroup in [&one, &two] {
+            drop(calls(&ns, cgroup, &["udp-send", &to, "25"]));
+        }
+        let ended = kchaos.stop();
+        assert_eq!((50, 50), (ended.count(0, "matched"), ended.count(0, "injected")), "{kind}: {ended:?}");
+    }
+}
+
+/// Shadow mode and a second of `start_after` and `pulse`: counted, not hit.
+#[test]
+fn shadow_and_windows() {
+    let _serial = serial();
+    let ns = NetNs::new();
+    let socket = listen(&ns, "127.0.0.1:0");
+    let to = socket.local_addr().unwrap().to_string();
+    let cgroup = Cgroup::new("quiet");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = format!(
+        "duration = \"60s\"\n[target]\ncgroup = \"{}\"\n\
+         [[fault]]\nkind = \"drop\"\npeer = \"{to}\"\nstart_after = \"50s\"\n\
+         [[fault]]\nkind = \"drop\"\npeer = \"{to}\"\nprobability = \"40%\"\n",
+        cgroup.name()
+    );
+    std::fs::write(file.path(), text).unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
+    let kchaos = Kchaos::start_with(&["run", &path, "--shadow"], |command| ns.place(command));
+    let sent = calls(&ns, &cgroup, &["udp-send", &to, "1000"]);
+    assert_eq!(1000, sent.ok);
+    let ended = kchaos.stop();
+    let json = ended.json();
+    assert_eq!(1000, json["faults"][0]["skipped"]["window"].as_u64().unwrap(), "{json}");
+    assert_eq!((1000, 0), (ended.count(1, "matched"), ended.count(1, "injected")));
+    let shadow = json["faults"][1]["skipped"]["shadow"].as_u64().unwrap();
+    kchaos_tests::assert_share("shadow", 0.4, shadow, 1000);
+    let _all = run(&["clean"]);
+}

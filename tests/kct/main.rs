@@ -1,0 +1,146 @@
+//! A process to be the target of a test: makes calls, counts how they end, sends floods.
+#![expect(clippy::unwrap_used, reason = "test code: a panic is how it reports")]
+
+mod ping;
+
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    sync::Mutex,
+    thread,
+    time::{Duration, Instant},
+};
+
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    act: Act,
+}
+
+#[derive(Subcommand)]
+enum Act {
+    /// Connect over TCP, `count` times in all, from `threads` threads
+    Connect { to: SocketAddr, count: u64, #[arg(default_value_t = 1)] threads: u64 },
+    /// Connect over UDP
+    UdpConnect { to: SocketAddr, count: u64 },
+    /// Send numbered UDP packets with sendto from unconnected sockets
+    UdpSend { to: SocketAddr, count: u64, #[arg(default_value_t = 1)] threads: u64 },
+    /// Send UDP packets until killed, one every so many microseconds
+    UdpFlood { to: SocketAddr, every_us: u64 },
+    /// Send UDP packets one by one and print a line: `x` for each that fails, `.` for each that does not
+    UdpPattern { to: SocketAddr, count: u64 },
+    /// Send UDP packets of 5,000 bytes
+    UdpSendBig { to: SocketAddr, count: u64 },
+    /// Send ICMP echo requests; the port does not count
+    Ping { to: SocketAddr, count: u64 },
+    /// Send so many blocks of 64 KiB over TCP to ourselves, and read them
+    TcpBulk { at: SocketAddr, count: u64 },
+    /// Accept TCP connections and receive UDP packets on a port until killed
+    Serve { port: u16 },
+}
+
+#[derive(Default, Serialize)]
+struct Calls {
+    ok: u64,
+    failed: BTreeMap<i32, u64>,
+}
+
+fn main() {
+    let calls = match Args::parse().act {
+        Act::Connect { to, count, threads } => {
+            spread(count, threads, || TcpStream::connect_timeout(&to, Duration::from_secs(20)).map(drop))
+        }
+        Act::UdpConnect { to, count } => {
+            let socket = UdpSocket::bind(any(to)).unwrap();
+            spread(count, 1, || socket.connect(to))
+        }
+        Act::UdpSend { to, count, threads } => {
+            let socket = UdpSocket::bind(any(to)).unwrap();
+            spread(count, threads, || socket.send_to(&[7; 16], to).map(drop))
+        }
+        Act::UdpPattern { to, count } => {
+            let socket = UdpSocket::bind(any(to)).unwrap();
+            let line: String =
+                (0..count).map(|_| if socket.send_to(&[7; 16], to).is_ok() { '.' } else { 'x' }).collect();
+            println!("{line}");
+            return;
+        }
+        Act::UdpSendBig { to, count } => {
+            let socket = UdpSocket::bind(any(to)).unwrap();
+            spread(count, 1, || socket.send_to(&[7; 5000], to).map(drop))
+        }
+        Act::UdpFlood { to, every_us } => flood(to, Duration::from_micros(every_us)),
+        Act::Ping { to, count } => ping::send(to, count),
+        Act::TcpBulk { at, count } => bulk(at, count),
+        Act::Serve { port } => serve(port),
+    };
+    println!("{}", serde_json::to_string(&calls).unwrap());
+}
+
+fn any(like: SocketAddr) -> SocketAddr {
+    let ip: IpAddr = if like.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    (ip, 0).into()
+}
+
+fn spread(count: u64, threads: u64, call: impl Fn() -> std::io::Result<()> + Sync) -> Calls {
+    let calls = Mutex::new(Calls::default());
+    thread::scope(|scope| {
+        for thread in 0..threads {
+            let share = count / threads + u64::from(thread < count % threads);
+            let (call, calls) = (&call, &calls);
+            scope.spawn(move || {
+                for _ in 0..share {
+                    let result = call();
+                    let mut calls = calls.lock().unwrap();
+                    match result {
+                        Ok(()) => calls.ok += 1,
+                        // connect_timeout reports its own time-out without an errno.
+                        Err(e) => *calls.failed.entry(e.raw_os_error().unwrap_or(-1)).or_default() += 1,
+                    }
+                }
+            });
+        }
+    });
+    calls.into_inner().unwrap()
+}
+
+fn flood(to: SocketAddr, every: Duration) -> ! {
+    let socket = UdpSocket::bind(any(to)).unwrap();
+    let begun = Instant::now();
+    for n in 0u64.. {
+        let _lost = socket.send_to(&n.to_le_bytes(), to);
+        let due = every * u32::try_from(n + 1).unwrap_or(u32::MAX);
+        if let Some(wait) = due.checked_sub(begun.elapsed()) {
+            thread::sleep(wait);
+        }
+    }
+    unreachable!("a flood of 2^64 packets")
+}
+
+fn bulk(at: SocketAddr, count: u64) -> Calls {
+    const BLOCK: usize = 64 * 1024;
+    let listener = TcpListener::bind(at).unwrap();
+    let reader = thread::spawn(move || {
+        let (mut connection, _) = listener.accept().unwrap();
+        let mut block = vec![0; BLOCK];
+        (0..count).take_while(|_| connection.read_exact(&mut block).is_ok()).count() as u64
+    });
+    let mut connection = TcpStream::connect(at).unwrap();
+    for _ in 0..count {
+        connection.write_all(&[7; BLOCK]).unwrap();
+    }
+    Calls { ok: reader.join().unwrap(), ..Calls::default() }
+}
+
+fn serve(port: u16) -> ! {
+    let udp = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap();
+    thread::spawn(move || while udp.recv(&mut [0; 64]).is_ok() {});
+    let tcp = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap();
+    loop {
+        drop(tcp.accept());
+    }
+}
