@@ -10,7 +10,10 @@
 
 mod entry;
 mod fault;
-#[expect(special_module_name, reason = "the design names this folder lib; the crate is a binary and has no library target")]
+#[expect(
+    special_module_name,
+    reason = "the design names this folder lib; the crate is a binary and has no library target"
+)]
 mod lib;
 mod maps;
 

@@ -1,11 +1,6 @@
 //! Output for programs, the examples in configs/, and what help shows.
 
-use std::{
-    fs,
-    io::Read,
-    path::Path,
-    process::Stdio,
-};
+use std::{fs, io::Read, path::Path, process::Stdio};
 
 use kchaos_tests::{kchaos, kchaos::run};
 
@@ -21,8 +16,18 @@ fn errors_as_json() {
 
 #[test]
 fn print_writes_a_file_that_dry_run_accepts() {
-    let ended =
-        run(&["inject", "connect", "--for", "5s", "--host", "--errno", "EIO", "--peer", "127.0.0.1:1", "--print"]);
+    let ended = run(&[
+        "inject",
+        "connect",
+        "--for",
+        "5s",
+        "--host",
+        "--errno",
+        "EIO",
+        "--peer",
+        "127.0.0.1:1",
+        "--print",
+    ]);
     assert_eq!(Some(0), ended.code, "{ended:?}");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("printed.toml");

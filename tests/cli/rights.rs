@@ -46,9 +46,12 @@ fn root_without_one_capability() {
 #[test]
 fn what_needs_no_rights_works_without() {
     let dir = tempfile::tempdir().unwrap();
-    for words in [&["--help"][..], &["--version"], &["man"], &["completions", "bash"], &["inject", "drop", "--help"]] {
-        let ended =
-            Ended::new(kchaos().args(words).uid(NOBODY).gid(NOBODY).current_dir(dir.path()).output().unwrap());
+    for words in
+        [&["--help"][..], &["--version"], &["man"], &["completions", "bash"], &["inject", "drop", "--help"]]
+    {
+        let ended = Ended::new(
+            kchaos().args(words).uid(NOBODY).gid(NOBODY).current_dir(dir.path()).output().unwrap(),
+        );
         assert_eq!(Some(0), ended.code, "{words:?}: {ended:?}");
         assert!(!ended.stdout.is_empty(), "{words:?}");
     }

@@ -12,7 +12,7 @@ use nix::{
 };
 use serde_json::Value;
 
-use crate::{kernel, wait_for};
+use crate::{NetNs, kernel::Held, wait_for};
 
 /// The `kchaos` under test: `KCHAOS_BIN`, or the one that `cargo xtask build` made.
 pub fn kchaos() -> Command {
@@ -26,7 +26,7 @@ pub fn kchaos() -> Command {
 
 /// An experiment that runs in the foreground of another process.
 pub struct Kchaos {
-    child: Child,
+    child: Option<Child>,
 }
 
 /// How it ended.
@@ -63,20 +63,21 @@ impl Ended {
 }
 
 impl Kchaos {
-    /// Starts `kchaos WORDS --output json` and waits until it injects.
-    pub fn start(words: &[&str]) -> Self {
-        Self::start_with(words, |_| {})
+    /// Starts `kchaos WORDS --output json` in a network namespace and waits until it injects.
+    pub fn start(ns: &NetNs, words: &[&str]) -> Self {
+        Self::start_with(words, |command| ns.place(command))
     }
 
     /// The same, with a last word on how the process starts.
     pub fn start_with(words: &[&str], adjust: impl FnOnce(&mut Command)) -> Self {
-        let before = kernel::armed();
         let mut this = Self::spawn(words, adjust);
         wait_for("kchaos starts to inject", Duration::from_secs(10), || {
-            if let Some(status) = this.child.try_wait().unwrap() {
-                panic!("kchaos {words:?} ended at once: {status}");
-            }
-            kernel::armed() > before
+            assert!(
+                this.child.as_mut().unwrap().try_wait().unwrap().is_none(),
+                "kchaos {words:?} ended at once: {:?}",
+                Ended::new(this.take().wait_with_output().unwrap())
+            );
+            this.held().armed()
         });
         this
     }
@@ -89,12 +90,21 @@ impl Kchaos {
         command.args(&words[..at]).args(["--output", "json"]).args(&words[at..]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         adjust(&mut command);
-        Self { child: command.spawn().unwrap() }
+        Self { child: Some(command.spawn().unwrap()) }
+    }
+
+    fn take(&mut self) -> Child {
+        self.child.take().unwrap()
+    }
+
+    /// The programs, maps and links it holds now.
+    pub fn held(&self) -> Held {
+        Held::by(self.pid())
     }
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.as_ref().unwrap().id()
     }
 
     /// Sends it a signal.
@@ -103,8 +113,8 @@ impl Kchaos {
     }
 
     /// Waits for its end.
-    pub fn wait(self) -> Ended {
-        Ended::new(self.child.wait_with_output().unwrap())
+    pub fn wait(mut self) -> Ended {
+        Ended::new(self.take().wait_with_output().unwrap())
     }
 
     /// Ends it as Ctrl-C does, and expects that to work.
@@ -119,4 +129,14 @@ impl Kchaos {
 /// Runs `kchaos WORDS` to its end.
 pub fn run(words: &[&str]) -> Ended {
     Ended::new(kchaos().args(words).stdin(Stdio::null()).output().unwrap())
+}
+
+impl Drop for Kchaos {
+    fn drop(&mut self) {
+        // A test that failed half-way must not leave its experiment to the next one.
+        if let Some(mut child) = self.child.take() {
+            let _gone = child.kill();
+            let _reaped = child.wait();
+        }
+    }
 }

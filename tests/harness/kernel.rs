@@ -1,10 +1,9 @@
 //! The kernel's own lists: what is loaded and attached, and what must stay as it was.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
-    process::Command,
 };
 
 use aya::{
@@ -13,36 +12,113 @@ use aya::{
 };
 use chaos_common::{control, rule::Rule, scope::Scope};
 
-/// Everything that an injector could leave behind.
+/// What a network namespace holds that an injector could change or leave behind.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lists {
-    programs: Vec<String>,
-    maps: Vec<String>,
-    links: usize,
     tc: String,
     devices: String,
+    routes: String,
     sysctls: BTreeMap<String, String>,
-    cgroups: Vec<String>,
 }
 
-/// The lists as they are now, for the network namespace that `enter` runs things in.
+/// The lists as they are now.
 pub fn lists(ns: &crate::NetNs) -> Lists {
-    let tool = |words: &str| ns.output(words);
-    let mut tc = tool("tc qdisc show");
-    for device in fs::read_to_string("/proc/self/net/dev").map(|_| devices(ns)).unwrap() {
+    let mut tc = ns.output("tc qdisc show");
+    for device in devices(ns) {
         for hook in ["egress", "ingress"] {
-            tc += &tool(&format!("tc filter show dev {device} {hook}"));
+            tc += &ns.output(&format!("tc filter show dev {device} {hook}"));
         }
     }
     Lists {
-        programs: named("prog", loaded_programs().flatten().map(|p| (p.id(), p.name_as_str().unwrap_or("").to_owned()))),
-        maps: named("map", loaded_maps().flatten().map(|m| (m.id(), m.name_as_str().unwrap_or("").to_owned()))),
-        links: loaded_links().flatten().count(),
         tc,
-        devices: tool("ip -o link show"),
+        devices: ns.ip("-d -o link show"),
+        routes: ns.ip("route show table all") + &ns.ip("-6 route show table all"),
         sysctls: ns.enter(sysctls),
-        cgroups: cgroups(),
     }
+}
+
+/// The programs, maps and links that a process holds, by the kernel's ids.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    /// Programs.
+    pub programs: BTreeSet<u32>,
+    /// Maps.
+    pub maps: BTreeSet<u32>,
+    /// Links.
+    pub links: BTreeSet<u32>,
+}
+
+impl Held {
+    /// What the process `pid` holds now.
+    pub fn by(pid: u32) -> Self {
+        let mut held = Self::default();
+        for entry in fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten().flatten() {
+            let text = fs::read_to_string(entry.path()).unwrap_or_default();
+            let id = |key: &str| text.lines().find_map(|l| l.strip_prefix(key)?.trim().parse::<u32>().ok());
+            // A link names its program, too.
+            match (id("link_id:"), id("prog_id:"), id("map_id:")) {
+                (Some(link), ..) => held.links.insert(link),
+                (_, Some(program), _) => held.programs.insert(program),
+                (.., Some(map)) => held.maps.insert(map),
+                _ => false,
+            };
+        }
+        held
+    }
+
+    /// Which of them the kernel still lists.
+    pub fn alive(&self) -> Self {
+        let of =
+            |ids: &BTreeSet<u32>, listed: Vec<u32>| listed.into_iter().filter(|i| ids.contains(i)).collect();
+        Self {
+            programs: of(&self.programs, loaded_programs().flatten().map(|p| p.id()).collect()),
+            maps: of(&self.maps, loaded_maps().flatten().map(|m| m.id()).collect()),
+            links: of(&self.links, loaded_links().flatten().map(|l| l.id()).collect()),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.programs.is_empty() && self.maps.is_empty() && self.links.is_empty()
+    }
+
+    fn map(&self, name: &str) -> Option<Map> {
+        let ids: Vec<u32> = loaded_maps()
+            .flatten()
+            .filter(|m| self.maps.contains(&m.id()) && m.name_as_str() == Some(name))
+            .map(|m| m.id())
+            .collect();
+        ids.into_iter().find_map(|id| MapData::from_id(id).ok()).map(Map::Array)
+    }
+
+    /// Whether the experiment is armed.
+    pub fn armed(&self) -> bool {
+        let scope = |map| Array::<_, Scope>::try_from(map).ok()?.get(&0, 0).ok();
+        self.map("KCHAOS_SCOPE").and_then(scope).is_some_and(|scope| scope.rules > 0)
+    }
+
+    /// The deadline of the first rule, in boot time.
+    pub fn deadline_ns(&self) -> u64 {
+        Array::<_, Rule>::try_from(self.map("KCHAOS_RULES").unwrap()).unwrap().get(&0, 0).unwrap().deadline_ns
+    }
+
+    /// The lease, in boot time.
+    pub fn lease_ns(&self) -> u64 {
+        let slots = Array::<_, u64>::try_from(self.map(control::MAP_NAME).unwrap()).unwrap();
+        slots.get(&control::SLOT_LEASE, 0).unwrap()
+    }
+}
+
+/// The cgroups that the process `pid` made and that are still there.
+pub fn cgroups_of(pid: u32) -> Vec<String> {
+    let mount = chaos_daemon::target::Hierarchy::find().unwrap().mount().to_owned();
+    let own = |name: &str| name == format!("kchaos-{pid}") || name.starts_with(&format!("kchaos-{pid}-"));
+    fs::read_dir(mount)
+        .unwrap()
+        .flatten()
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .filter(|name| own(name))
+        .collect()
 }
 
 fn devices(ns: &crate::NetNs) -> Vec<String> {
@@ -51,10 +127,6 @@ fn devices(ns: &crate::NetNs) -> Vec<String> {
         .filter_map(|l| l.split(": ").nth(1))
         .map(|name| name.split('@').next().unwrap_or(name).to_owned())
         .collect()
-}
-
-fn named(what: &str, found: impl Iterator<Item = (u32, String)>) -> Vec<String> {
-    found.map(|(id, name)| format!("{what} {id} {name}")).collect()
 }
 
 /// All readable settings of the network.
@@ -75,51 +147,4 @@ fn sysctls() -> BTreeMap<String, String> {
     // These count or draw and change by themselves.
     found.retain(|name, _| !["random", "nf_conntrack_count", "route/gc"].iter().any(|n| name.contains(n)));
     found
-}
-
-fn cgroups() -> Vec<String> {
-    let mount = chaos_daemon::target::Hierarchy::find().unwrap().mount().to_owned();
-    let mut names: Vec<String> =
-        fs::read_dir(mount).unwrap().flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
-}
-
-fn maps(name: &str) -> Vec<MapData> {
-    let ids: Vec<u32> =
-        loaded_maps().flatten().filter(|m| m.name_as_str() == Some(name)).map(|m| m.id()).collect();
-    ids.into_iter().filter_map(|id| MapData::from_id(id).ok()).collect()
-}
-
-/// How many experiments on this host are armed.
-pub fn armed() -> usize {
-    maps("KCHAOS_SCOPE")
-        .into_iter()
-        .filter_map(|data| Array::<_, Scope>::try_from(Map::Array(data)).ok()?.get(&0, 0).ok())
-        .filter(|scope| scope.rules > 0)
-        .count()
-}
-
-/// The deadline of the first rule of the one experiment that runs, in boot time.
-pub fn deadline_ns() -> u64 {
-    let mut found = maps("KCHAOS_RULES");
-    assert_eq!(1, found.len(), "experiments");
-    Array::<_, Rule>::try_from(Map::Array(found.remove(0))).unwrap().get(&0, 0).unwrap().deadline_ns
-}
-
-/// The lease of the one experiment that runs, in boot time.
-pub fn lease_ns() -> u64 {
-    let mut found = maps(control::MAP_NAME);
-    assert_eq!(1, found.len(), "experiments");
-    Array::<_, u64>::try_from(Map::Array(found.remove(0))).unwrap().get(&control::SLOT_LEASE, 0).unwrap()
-}
-
-/// How many of our programs the kernel holds.
-pub fn our_programs() -> usize {
-    loaded_programs().flatten().filter(|p| p.name_as_str().is_some_and(|n| n.starts_with("kchaos_"))).count()
-}
-
-/// Whether a program is installed.
-pub fn installed(program: &str) -> bool {
-    Command::new("sh").args(["-c", &format!("command -v {program}")]).output().is_ok_and(|o| o.status.success())
 }

@@ -2,8 +2,6 @@
 //!
 //! Everything made here is unmade when dropped. Tests on the kernel run one at a time ([`serial`]), because they compare
 //! the kernel's own lists of programs and links before and after.
-#![expect(clippy::missing_panics_doc, reason = "test code: a panic is how it reports")]
-#![expect(clippy::unwrap_used, reason = "test code: a panic is how it reports")]
 
 pub mod cgroup;
 pub mod kchaos;
@@ -55,7 +53,8 @@ pub fn kct() -> PathBuf {
 
 /// Whether `asked` lies in the 99.9 % interval of a count, with the numbers if not.
 pub fn assert_share(what: &str, asked: f64, hits: u64, draws: u64) {
-    let (low, high) = chaos_daemon::engine::interval(hits, draws).unwrap_or_else(|| panic!("{what}: no draws"));
+    let (low, high) =
+        chaos_daemon::engine::interval(hits, draws).unwrap_or_else(|| panic!("{what}: no draws"));
     assert!(
         low <= asked && asked <= high,
         "{what}: {hits} of {draws} is {:.4}, its 99.9 % interval {low:.4} to {high:.4} does not hold {asked}",

@@ -22,14 +22,26 @@ impl Redis {
         let mut command = Command::new("redis-check-rdb");
         command.arg0("redis-server");
         let port_text = port.to_string();
-        command.args(["--port", &port_text, "--bind", "127.0.0.1", "::1", "--save", "", "--appendonly", "no"]);
+        command.args([
+            "--port",
+            &port_text,
+            "--bind",
+            "127.0.0.1",
+            "::1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]);
         command.args(["--maxclients", "5000", "--tcp-backlog", "1024"]);
         command.current_dir("/tmp").stdin(Stdio::null()).stdout(Stdio::null());
         ns.place(&mut command);
         cgroup.place(&mut command);
         let child = command.spawn().expect("redis-check-rdb of the package redis-tools");
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        wait_for("redis listens", Duration::from_secs(10), || ns.enter(|| TcpStream::connect(address).is_ok()));
+        wait_for("redis listens", Duration::from_secs(10), || {
+            ns.enter(|| TcpStream::connect(address).is_ok())
+        });
         Self { child, port }
     }
 
@@ -53,7 +65,8 @@ impl Drop for Redis {
 
 /// Expects that a load went through without a single error.
 pub fn assert_no_errors(output: &Output) {
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
     assert!(text.contains("requests per second"), "{text}");
     assert!(!text.to_lowercase().contains("error"), "{text}");

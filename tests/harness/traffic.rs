@@ -48,7 +48,8 @@ pub struct Flood {
 impl Flood {
     /// One packet every `every_us` microseconds to `to`.
     pub fn start(ns: &NetNs, cgroup: &Cgroup, to: SocketAddr, every_us: u32) -> Self {
-        let child = helper(ns, cgroup, &["udp-flood", &to.to_string(), &every_us.to_string()]).spawn().unwrap();
+        let child =
+            helper(ns, cgroup, &["udp-flood", &to.to_string(), &every_us.to_string()]).spawn().unwrap();
         Self { child }
     }
 }

@@ -2,12 +2,8 @@
 
 use std::{net::UdpSocket, time::Duration};
 
-use kchaos_tests::{Kchaos, NetNs, kchaos, kchaos::Ended, kct, kernel, serial, wait_for};
+use kchaos_tests::{Kchaos, NetNs, kchaos, kct, kernel, serial, wait_for};
 use nix::sys::signal::Signal;
-
-fn kct_path() -> String {
-    kct().display().to_string()
-}
 
 /// The very first call of the command is already hit, and the experiment ends with it.
 #[test]
@@ -16,19 +12,20 @@ fn hit_from_the_first_call() {
     let ns = NetNs::new();
     let socket = ns.enter(|| UdpSocket::bind("127.0.0.1:0").unwrap());
     let to = socket.local_addr().unwrap().to_string();
-    for (seconds, kind, extra) in [("30s", "connect", &["--errno", "EHOSTUNREACH"][..]), ("30s", "drop", &[])] {
-        let before = kernel::lists(&ns);
-        let mut command = kchaos();
-        command.args(["inject", kind, "--for", seconds, "--output", "json"]).args(extra);
-        command.args(["--", &kct_path(), "udp-send", &to, "20"]);
-        ns.place(&mut command);
-        let ended = Ended::new(command.output().unwrap());
+    let kct = kct().display().to_string();
+    for (seconds, kind, extra) in [("30s", "connect", &["--errno", "EHOSTUNREACH"][..]), ("30s", "drop", &[])]
+    {
+        let words =
+            [&["inject", kind, "--for", seconds][..], extra, &["--", &kct, "udp-send", &to, "20"]].concat();
+        let kchaos = Kchaos::spawn(&words, |command| ns.place(command));
+        let pid = kchaos.pid();
+        let ended = kchaos.wait();
         assert_eq!(Some(0), ended.code, "{ended:?}");
         assert_eq!((20, 20), (ended.count(0, "matched"), ended.count(0, "injected")), "{ended:?}");
         assert_eq!("command_ended", ended.json()["ended"]["reason"], "{ended:?}");
         // What the command prints does not mix with the result.
         assert!(ended.stderr.contains("\"ok\""), "{ended:?}");
-        assert_eq!(before, kernel::lists(&ns));
+        assert!(kernel::cgroups_of(pid).is_empty());
     }
 }
 
@@ -37,18 +34,18 @@ fn hit_from_the_first_call() {
 fn ends_with_the_time_box() {
     let _serial = serial();
     let ns = NetNs::new();
-    let before = kernel::lists(&ns);
     let mark = format!("{}.25", 90_000 + std::process::id() % 9_000);
-    let line = format!("trap '' TERM; sleep {mark} & sleep {mark}");
-    let ended = kchaos::run(&["inject", "drop", "--for", "500ms", "--", "sh", "-c", &format!("sleep {mark} & sleep {mark}")]);
-    assert_eq!(Some(0), ended.code, "{ended:?}");
-    assert_eq!(0, running(&mark));
-    assert_eq!(before, kernel::lists(&ns));
-    // One that will not listen is killed.
-    let ended = kchaos::run(&["inject", "drop", "--for", "500ms", "--", "sh", "-c", &line]);
-    assert_eq!(Some(0), ended.code, "{ended:?}");
-    assert_eq!(0, running(&mark));
-    assert_eq!(before, kernel::lists(&ns));
+    // One that obeys SIGTERM and leaves a child behind, and one that does not obey.
+    for line in [format!("sleep {mark} & sleep {mark}"), format!("trap '' TERM; sleep {mark} & sleep {mark}")]
+    {
+        let words = ["inject", "drop", "--for", "500ms", "--", "sh", "-c", &line];
+        let kchaos = Kchaos::spawn(&words, |command| ns.place(command));
+        let pid = kchaos.pid();
+        let ended = kchaos.wait();
+        assert_eq!(Some(0), ended.code, "{ended:?}");
+        assert_eq!(0, running(&mark), "{line}");
+        assert!(kernel::cgroups_of(pid).is_empty(), "{line}");
+    }
 }
 
 /// A killed kchaos takes the command along; its empty cgroup is removed by the next start or by `kchaos clean`.
@@ -56,21 +53,22 @@ fn ends_with_the_time_box() {
 fn dies_with_a_killed_kchaos() {
     let _serial = serial();
     let ns = NetNs::new();
-    let before = kernel::lists(&ns);
     let mark = format!("{}.75", 90_000 + std::process::id() % 9_000);
-    let kchaos = Kchaos::start(&["inject", "drop", "--for", "60s", "--", "sleep", &mark]);
-    wait_for("the command runs", Duration::from_secs(5), || running(&mark) == 1);
+    let kchaos = Kchaos::start(&ns, &["inject", "drop", "--for", "60s", "--", "sleep", &mark]);
+    // The word stands in kchaos' own command line, too.
+    wait_for("the command runs", Duration::from_secs(5), || running(&mark) == 2);
+    let (pid, held) = (kchaos.pid(), kchaos.held());
     kchaos.signal(Signal::SIGKILL);
     kchaos.wait();
     wait_for("the command is gone", Duration::from_secs(5), || running(&mark) == 0);
-    wait_for("the programs are gone", Duration::from_secs(5), || kernel::our_programs() == 0);
+    wait_for("programs, maps and links are gone", Duration::from_secs(5), || held.alive().is_empty());
     let cleaned = kchaos::run(&["clean"]);
     assert_eq!(Some(0), cleaned.code, "{cleaned:?}");
-    assert!(cleaned.stdout.contains("removed"), "{cleaned:?}");
-    assert_eq!(before, kernel::lists(&ns));
+    assert!(cleaned.stdout.contains(&format!("kchaos-{pid}")), "{cleaned:?}");
+    assert!(kernel::cgroups_of(pid).is_empty());
 }
 
-/// How many processes have this word in their command line, the shell that searches left out.
+/// How many processes have this word in their command line.
 fn running(mark: &str) -> usize {
     std::fs::read_dir("/proc")
         .unwrap()

@@ -21,7 +21,8 @@ fn ways(port: u16) -> Vec<(&'static str, String)> {
     ["connect", "udp-connect", "udp-send"]
         .into_iter()
         .flat_map(|verb| {
-            let addresses = [format!("127.0.0.1:{port}"), format!("[::1]:{port}"), format!("[::ffff:127.0.0.1]:{port}")];
+            let addresses =
+                [format!("127.0.0.1:{port}"), format!("[::1]:{port}"), format!("[::ffff:127.0.0.1]:{port}")];
             addresses.into_iter().map(move |to| (verb, to))
         })
         .collect()
@@ -36,9 +37,21 @@ fn any_errno_on_every_way() {
     let port = listener.local_addr().unwrap().port();
     for (name, number) in ERRNOS {
         let peer = format!(":{port}");
-        let kchaos = Kchaos::start(&[
-            "inject", "connect", "--for", "60s", "--cgroup", cgroup.name(), "--errno", name, "--peer", &peer,
-        ]);
+        let kchaos = Kchaos::start(
+            &ns,
+            &[
+                "inject",
+                "connect",
+                "--for",
+                "60s",
+                "--cgroup",
+                cgroup.name(),
+                "--errno",
+                name,
+                "--peer",
+                &peer,
+            ],
+        );
         for (verb, to) in ways(port) {
             let got = calls(&ns, &cgroup, &[verb, &to, "3"]);
             assert_eq!(Some(&3), got.failed.get(&number), "{name} {verb} {to}: {got:?}");
@@ -62,9 +75,10 @@ fn only_what_is_named() {
         (format!("127.0.0.1:{port}"), format!("[::1]:{port}"), format!("[::ffff:127.0.0.1]:{port}"));
     let other = (port ^ 1).to_string();
     let hit_by = |flags: &[&str], verb: &str, to: &str| {
-        let mut words = vec!["inject", "connect", "--for", "60s", "--cgroup", cgroup.name(), "--errno", "EIO"];
+        let mut words =
+            vec!["inject", "connect", "--for", "60s", "--cgroup", cgroup.name(), "--errno", "EIO"];
         words.extend(flags);
-        let kchaos = Kchaos::start(&words);
+        let kchaos = Kchaos::start(&ns, &words);
         let got = calls(&ns, &cgroup, &[verb, to, "1"]);
         let ended = kchaos.stop();
         let hit = got.failed.get(&libc::EIO) == Some(&1);

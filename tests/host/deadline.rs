@@ -14,11 +14,12 @@ const MS: u64 = 1_000_000;
 /// A target that floods a sink, and an experiment that drops everything it sends.
 struct Stage {
     ns: NetNs,
-    _cgroup: Cgroup,
     sink: Sink,
-    _flood: Flood,
     before: kernel::Lists,
     kchaos: Kchaos,
+    held: kernel::Held,
+    _flood: Flood,
+    _cgroup: Cgroup,
 }
 
 impl Stage {
@@ -29,8 +30,10 @@ impl Stage {
         let flood = Flood::start(&ns, &cgroup, sink.address, 500);
         wait_for("the flood arrives", Duration::from_secs(5), || sink.count() > 100);
         let before = kernel::lists(&ns);
-        let kchaos = Kchaos::start(&["inject", "drop", "--for", time_box, "--cgroup", cgroup.name()]);
-        Self { ns, _cgroup: cgroup, sink, _flood: flood, before, kchaos }
+        let kchaos = Kchaos::start(&ns, &["inject", "drop", "--for", time_box, "--cgroup", cgroup.name()]);
+        let held = kchaos.held();
+        assert_eq!((1, 1), (held.programs.len(), held.links.len()), "one program, on one device: {held:?}");
+        Self { ns, sink, before, kchaos, held, _flood: flood, _cgroup: cgroup }
     }
 
     /// When packets arrive again, from `since` on.
@@ -38,10 +41,18 @@ impl Stage {
         self.sink.first_since(since_ns, Duration::from_secs(20)).expect("packets arrive again")
     }
 
-    fn assert_nothing_left(&self) {
-        wait_for("everything is gone", Duration::from_secs(5), || kernel::our_programs() == 0);
-        assert_eq!(self.before, kernel::lists(&self.ns));
+    /// Ends kchaos by SIGKILL, if nothing else has ended it, and expects that nothing of it is left.
+    fn assert_nothing_left(self) {
+        let pid = self.kchaos.pid();
+        drop(self.kchaos);
+        assert_nothing_left(&self.ns, &self.before, &self.held, pid);
     }
+}
+
+fn assert_nothing_left(ns: &NetNs, before: &kernel::Lists, held: &kernel::Held, pid: u32) {
+    wait_for("programs, maps and links are gone", Duration::from_secs(5), || held.alive().is_empty());
+    assert_eq!(*before, kernel::lists(ns));
+    assert!(kernel::cgroups_of(pid).is_empty());
 }
 
 fn ms(from: u64, to: u64) -> f64 {
@@ -58,18 +69,16 @@ fn assert_on_time(what: &str, deadline: u64, again: u64, limit_ms: f64) {
 
 fn ends_at_the_deadline_while_running(address: &str) {
     let stage = Stage::new(address, "2s");
-    let deadline = kernel::deadline_ns();
+    let deadline = stage.held.deadline_ns();
     // A little after the start, so that what was under way has arrived.
-    let dark = boot_ns() + 20 * MS;
-    let again = stage.again_since(dark);
+    let again = stage.again_since(boot_ns() + 20 * MS);
     assert_on_time("the deadline", deadline, again, 50.0);
-    let Stage { ns, before, kchaos, _cgroup, sink, _flood } = stage;
+    let Stage { ns, before, kchaos, held, .. } = stage;
+    let pid = kchaos.pid();
     let ended = kchaos.wait();
     assert_eq!(Some(0), ended.code, "{ended:?}");
     assert_eq!(ended.count(0, "matched"), ended.count(0, "injected") + skipped(&ended, "deadline"));
-    wait_for("everything is gone", Duration::from_secs(5), || kernel::our_programs() == 0);
-    assert_eq!(before, kernel::lists(&ns));
-    drop(sink);
+    assert_nothing_left(&ns, &before, &held, pid);
 }
 
 fn skipped(ended: &kchaos_tests::kchaos::Ended, reason: &str) -> u64 {
@@ -96,7 +105,7 @@ fn stopped_ends_with_the_lease() {
     thread::sleep(Duration::from_millis(500));
     stage.kchaos.signal(Signal::SIGSTOP);
     let stopped = boot_ns();
-    let lease = kernel::lease_ns();
+    let lease = stage.held.lease_ns();
     assert!(ms(stopped, lease) <= 2000.0, "the lease lasts {} ms", ms(stopped, lease));
     let again = stage.again_since(stopped + 20 * MS);
     assert_on_time("the lease of a stopped kchaos", lease, again, 50.0);
@@ -107,7 +116,6 @@ fn stopped_ends_with_the_lease() {
     let dark = boot_ns();
     thread::sleep(Duration::from_millis(200));
     assert_eq!(None, stage.sink.arrivals().into_iter().find(|t| *t > dark), "injecting again");
-    stage.kchaos.signal(Signal::SIGKILL);
     stage.assert_nothing_left();
 }
 
@@ -118,10 +126,9 @@ fn stopped_ends_at_a_nearer_deadline() {
     let stage = Stage::new("127.0.0.1", "1500ms");
     thread::sleep(Duration::from_millis(300));
     stage.kchaos.signal(Signal::SIGSTOP);
-    let deadline = kernel::deadline_ns();
+    let deadline = stage.held.deadline_ns();
     let again = stage.again_since(boot_ns() + 20 * MS);
     assert_on_time("the deadline of a stopped kchaos", deadline, again, 50.0);
-    stage.kchaos.signal(Signal::SIGKILL);
     stage.assert_nothing_left();
 }
 

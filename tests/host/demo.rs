@@ -1,17 +1,23 @@
 //! `kchaos demo` tells a true story, and leaves nothing.
 
-use kchaos_tests::{NetNs, kchaos::run, kernel, serial};
+use kchaos_tests::{Kchaos, NetNs, kchaos::run, kernel, serial};
 
 #[test]
 fn the_tour() {
     let _serial = serial();
     let ns = NetNs::new();
     let before = kernel::lists(&ns);
-    let ended = run(&["demo", "--seconds", "2", "--output", "json"]);
+    let kchaos = Kchaos::spawn(&["demo", "--seconds", "2"], |command| ns.place(command));
+    let pid = kchaos.pid();
+    let ended = kchaos.wait();
     assert_eq!(Some(0), ended.code, "{ended:?}");
     let rows = ended.json();
     let row = |title: &str| {
-        rows.as_array().unwrap().iter().find(|r| r["title"] == title).unwrap_or_else(|| panic!("no {title} in {rows}"))
+        rows.as_array()
+            .unwrap()
+            .iter()
+            .find(|r| r["title"] == title)
+            .unwrap_or_else(|| panic!("no {title} in {rows}"))
     };
     assert_eq!(0, row("baseline")["errors"].as_object().unwrap().len(), "{rows}");
     assert!(row("baseline")["requests"].as_u64().unwrap() > 500, "{rows}");
@@ -20,8 +26,13 @@ fn the_tour() {
     assert!(drop["p99_ms"].as_f64().unwrap() > 10.0 * row("baseline")["p99_ms"].as_f64().unwrap(), "{rows}");
     let connect = row("connect");
     let refused = connect["errors"]["connection refused"].as_u64().unwrap();
-    assert_eq!(refused, connect["outcome"]["faults"][0]["injected"].as_u64().unwrap(), "seen and counted agree");
+    assert_eq!(
+        refused,
+        connect["outcome"]["faults"][0]["injected"].as_u64().unwrap(),
+        "seen and counted agree"
+    );
     assert_eq!(before, kernel::lists(&ns));
+    assert!(kernel::cgroups_of(pid).is_empty());
 }
 
 #[test]

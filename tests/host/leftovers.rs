@@ -5,7 +5,8 @@ use std::{thread, time::Duration};
 use kchaos_tests::{Cgroup, Kchaos, NetNs, kernel, serial, wait_for};
 use nix::sys::signal::Signal;
 
-const FILE: &str = "[[fault]]\nkind = \"drop\"\ndirection = \"both\"\n[[fault]]\nkind = \"connect\"\nerrno = \"EIO\"\n";
+const FILE: &str =
+    "[[fault]]\nkind = \"drop\"\ndirection = \"both\"\n[[fault]]\nkind = \"connect\"\nerrno = \"EIO\"\n";
 
 /// A namespace with a root qdisc and a clsact filter of someone else's.
 fn furnished() -> NetNs {
@@ -15,7 +16,7 @@ fn furnished() -> NetNs {
     ns.ip("link set vb up");
     ns.output("tc qdisc add dev va root handle 1: pfifo limit 77");
     ns.output("tc qdisc add dev va clsact");
-    ns.output("tc filter add dev va egress protocol ip prio 5 u32 match ip dport 9 0xffff action pass");
+    ns.output("tc filter add dev va egress protocol ip prio 5 u32 match ip dport 9 0xffff flowid 1:7");
     ns
 }
 
@@ -31,20 +32,18 @@ fn ends_without_a_trace(signal: Signal, code: Option<i32>) {
     let ns = furnished();
     let cgroup = Cgroup::new("target");
     let before = kernel::lists(&ns);
-    let foreign = |l: &NetNs| {
-        (l.output("tc qdisc show"), l.output("tc filter show dev va egress"), l.ip("-d link show"), l.ip("route show table all"))
-    };
-    let foreign_before = foreign(&ns);
     let kchaos = start(&ns, &cgroup);
-    assert_eq!(6, kernel::our_programs(), "programs while it runs");
-    assert_eq!(foreign_before, foreign(&ns), "changed while it ran");
+    let (pid, held) = (kchaos.pid(), kchaos.held());
+    // Egress on three devices; ingress, connect4/6 and sendmsg4/6 on the cgroup.
+    assert_eq!((6, 8), (held.programs.len(), held.links.len()), "{held:?}");
+    assert_eq!(before, kernel::lists(&ns), "changed while it ran");
     thread::sleep(Duration::from_millis(100));
     kchaos.signal(signal);
     let ended = kchaos.wait();
     assert_eq!(code, ended.code, "{ended:?}");
-    wait_for("everything is gone", Duration::from_secs(5), || kernel::our_programs() == 0);
+    wait_for("programs, maps and links are gone", Duration::from_secs(5), || held.alive().is_empty());
     assert_eq!(before, kernel::lists(&ns));
-    assert_eq!(foreign_before, foreign(&ns));
+    assert!(kernel::cgroups_of(pid).is_empty());
 }
 
 #[test]
@@ -69,7 +68,7 @@ fn after_sigkill() {
 
 #[test]
 fn after_a_crash() {
-    ends_without_a_trace(Signal::SIGSEGV, None);
+    ends_without_a_trace(Signal::SIGABRT, None);
 }
 
 /// Ctrl-C at any moment of the start ends cleanly, too.
@@ -80,23 +79,29 @@ fn interrupted_while_starting() {
     let cgroup = Cgroup::new("target");
     let before = kernel::lists(&ns);
     for delay in 0..25 {
-        let kchaos = Kchaos::spawn(&["inject", "drop", "--for", "30s", "--cgroup", cgroup.name()], |c| ns.place(c));
+        let kchaos =
+            Kchaos::spawn(&["inject", "drop", "--for", "30s", "--cgroup", cgroup.name()], |c| ns.place(c));
         thread::sleep(Duration::from_millis(delay * 4));
+        let (pid, held) = (kchaos.pid(), kchaos.held());
         kchaos.signal(Signal::SIGINT);
         let ended = kchaos.wait();
         assert!(matches!(ended.code, Some(3) | None), "after {delay}: {ended:?}");
+        wait_for("programs, maps and links are gone", Duration::from_secs(5), || held.alive().is_empty());
+        assert!(kernel::cgroups_of(pid).is_empty());
     }
-    wait_for("everything is gone", Duration::from_secs(5), || kernel::our_programs() == 0);
     assert_eq!(before, kernel::lists(&ns));
 }
 
-/// All or nothing: a second fault that cannot be applied leaves nothing of the first.
+/// All or nothing: what was attached before the command turned out to be wrong is gone, its cgroup too.
 #[test]
 fn a_start_that_fails_leaves_nothing() {
     let _serial = serial();
     let ns = NetNs::new();
     let before = kernel::lists(&ns);
-    let ended = kchaos_tests::kchaos::run(&["inject", "drop", "--for", "5s", "--", "/no/such/program"]);
+    let kchaos = Kchaos::spawn(&["inject", "drop", "--for", "5s", "--", "/no/such/program"], |c| ns.place(c));
+    let pid = kchaos.pid();
+    let ended = kchaos.wait();
     assert_eq!(Some(2), ended.code, "{ended:?}");
     assert_eq!(before, kernel::lists(&ns));
+    assert!(kernel::cgroups_of(pid).is_empty());
 }

@@ -5,14 +5,17 @@ use std::{
     net::{TcpListener, TcpStream},
 };
 
-use kchaos_tests::{Cgroup, Kchaos, NetNs, serial, traffic::{Sink, calls}};
+use kchaos_tests::{
+    Cgroup, Kchaos, NetNs, serial,
+    traffic::{Sink, calls},
+};
 
 fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-fn get(address: &str, path: &str) -> String {
-    let mut connection = TcpStream::connect(address).unwrap();
+fn get(ns: &NetNs, address: &str, path: &str) -> String {
+    let mut connection = ns.enter(|| TcpStream::connect(address).unwrap());
     write!(connection, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).unwrap();
@@ -20,7 +23,8 @@ fn get(address: &str, path: &str) -> String {
 }
 
 fn value(answer: &str, series: &str) -> u64 {
-    let line = answer.lines().find(|l| l.starts_with(series)).unwrap_or_else(|| panic!("no {series} in\n{answer}"));
+    let line =
+        answer.lines().find(|l| l.starts_with(series)).unwrap_or_else(|| panic!("no {series} in\n{answer}"));
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
@@ -31,17 +35,30 @@ fn a_scrape_equals_the_kernel_to_the_unit() {
     let sink = Sink::new(&ns, "127.0.0.1".parse().unwrap());
     let to = sink.address.to_string();
     let address = free_address();
-    let kchaos = Kchaos::start(&[
-        "inject", "drop", "--for", "60s", "--cgroup", cgroup.name(), "--probability", "50%", "--peer", &to, "--metrics",
-        &address,
-    ]);
+    let kchaos = Kchaos::start(
+        &ns,
+        &[
+            "inject",
+            "drop",
+            "--for",
+            "60s",
+            "--cgroup",
+            cgroup.name(),
+            "--probability",
+            "50%",
+            "--peer",
+            &to,
+            "--metrics",
+            &address,
+        ],
+    );
     let labels = r#"{experiment="inject-drop",fault="drop-1",kind="drop""#;
-    assert_eq!(0, value(&get(&address, "/metrics"), &format!("kchaos_matched_total{labels}")));
+    assert_eq!(0, value(&get(&ns, &address, "/metrics"), &format!("kchaos_matched_total{labels}")));
     let sent = calls(&ns, &cgroup, &["udp-send", &to, "5000", "4"]);
     assert_eq!(5000, sent.ok);
-    let answer = get(&address, "/metrics");
+    let answer = get(&ns, &address, "/metrics");
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("text/plain"), "{answer}");
-    assert!(get(&address, "/nowhere").starts_with("HTTP/1.1 404"));
+    assert!(get(&ns, &address, "/nowhere").starts_with("HTTP/1.1 404"));
     let ended = kchaos.stop();
     let injected = ended.count(0, "injected");
     assert_eq!(5000, value(&answer, &format!("kchaos_matched_total{labels}")));
@@ -49,5 +66,5 @@ fn a_scrape_equals_the_kernel_to_the_unit() {
     let skipped = value(&answer, &format!("kchaos_skipped_total{labels},reason=\"probability\""));
     assert_eq!(5000 - injected, skipped);
     assert_eq!(0, value(&answer, &format!("kchaos_skipped_total{labels},reason=\"deadline\"")));
-    assert!(TcpStream::connect(&address).is_err(), "nothing listens after the end");
+    assert!(ns.enter(|| TcpStream::connect(&address)).is_err(), "nothing listens after the end");
 }

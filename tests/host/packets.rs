@@ -3,6 +3,8 @@
 
 mod build;
 
+use std::collections::BTreeMap;
+
 use build::{DCCP, HOP_BY_HOP, ICMP, ICMPV6, Packet, TCP, UDP};
 use chaos_daemon::{
     bpf::{Feature, Object},
@@ -33,7 +35,8 @@ impl Bench {
     fn started(faults: &str, start_ns: u64, lease_ns: u64) -> Self {
         let text = format!("duration = \"60s\"\nseed = 1\n[target]\nhost = true\n{faults}");
         let experiment = config::parse("test", &text, "test").unwrap();
-        let mut tables = Tables::compile(&experiment, &Default::default(), &Protected::default(), 1).unwrap();
+        let mut tables =
+            Tables::compile(&experiment, &BTreeMap::default(), &Protected::default(), 1).unwrap();
         tables.scope.cgroup_id = 1;
         tables.scope.tag = 1;
         let mut object = Object::load(&[Feature::TcEgress, Feature::CgroupIngress]).unwrap();
@@ -61,7 +64,13 @@ impl Bench {
         match verdict.answer {
             0 => true,
             1 => {
-                assert_eq!(packet, verdict.packet, "a packet that was not hit is damaged");
+                // The kernel runs these programs without a link-layer header and hands zeros back for it.
+                const ETHERNET: usize = 14;
+                assert_eq!(
+                    packet[ETHERNET..],
+                    verdict.packet[ETHERNET..],
+                    "a packet that was not hit is damaged"
+                );
                 false
             }
             other => panic!("answer {other}"),
@@ -111,15 +120,15 @@ fn addresses() {
         "peer = [\"10.1.0.0/16\", \"2001:db8:5::/48\"]\nexclude = [\"10.1.9.9\", \"2001:db8:5::9\"]",
         &[
             ("inside", v4(TCP), true),
-            ("first of the network", v4(TCP).to_v4([10, 1, 0, 0]), true),
-            ("last of the network", v4(TCP).to_v4([10, 1, 255, 255]), true),
-            ("before the network", v4(TCP).to_v4([10, 0, 255, 255]), false),
-            ("after the network", v4(TCP).to_v4([10, 2, 0, 0]), false),
-            ("excluded", v4(TCP).to_v4([10, 1, 9, 9]), false),
+            ("first of the network", v4(TCP).towards_v4([10, 1, 0, 0]), true),
+            ("last of the network", v4(TCP).towards_v4([10, 1, 255, 255]), true),
+            ("before the network", v4(TCP).towards_v4([10, 0, 255, 255]), false),
+            ("after the network", v4(TCP).towards_v4([10, 2, 0, 0]), false),
+            ("excluded", v4(TCP).towards_v4([10, 1, 9, 9]), false),
             ("v6 inside", v6(UDP), true),
-            ("v6 outside", v6(UDP).to_v6("2001:db8:6::7"), false),
-            ("v6 excluded", v6(UDP).to_v6("2001:db8:5::9"), false),
-            ("v6 whose first bytes look like the v4 network", v6(UDP).to_v6("a01::1"), false),
+            ("v6 outside", v6(UDP).towards_v6("2001:db8:6::7"), false),
+            ("v6 excluded", v6(UDP).towards_v6("2001:db8:5::9"), false),
+            ("v6 whose first bytes look like the v4 network", v6(UDP).towards_v6("a01::1"), false),
         ],
     );
 }
@@ -153,10 +162,10 @@ fn ports() {
 
 #[test]
 fn options_extension_headers_and_fragments() {
-    let _serial = serial();
     const DESTINATION: u8 = 60;
     const ROUTING: u8 = 43;
     const AUTHENTICATION: u8 = 51;
+    let _serial = serial();
     let with_ports = "peer = \":5432\"";
     assert_table(
         with_ports,
@@ -166,7 +175,11 @@ fn options_extension_headers_and_fragments() {
             ("first fragment", v4(UDP).fragment(0), true),
             ("later fragment", v4(UDP).fragment(185), false),
             ("hop-by-hop", v6(TCP).extension(HOP_BY_HOP, 8), true),
-            ("several", v6(UDP).extension(HOP_BY_HOP, 16).extension(ROUTING, 24).extension(DESTINATION, 8), true),
+            (
+                "several",
+                v6(UDP).extension(HOP_BY_HOP, 16).extension(ROUTING, 24).extension(DESTINATION, 8),
+                true,
+            ),
             ("authentication", v6(TCP).extension(AUTHENTICATION, 24), true),
             ("v6 first fragment", v6(UDP).fragment(0), true),
             ("v6 later fragment", v6(UDP).fragment(185), false),

@@ -2,7 +2,13 @@
 
 use std::net::{TcpListener, UdpSocket};
 
-use kchaos_tests::{Cgroup, Kchaos, NetNs, kchaos::run, serial, traffic::{self, calls}, wait_for};
+use kchaos_tests::{
+    Cgroup, Kchaos, NetNs,
+    kchaos::run,
+    serial,
+    traffic::{self, calls},
+    wait_for,
+};
 
 /// The clouds' metadata service, in a namespace of ours that pretends to be it.
 #[test]
@@ -12,7 +18,8 @@ fn the_metadata_service() {
     for address in ["169.254.169.254/32", "fd00:ec2::254/128"] {
         ns.ip(&format!("addr add {address} dev lo"));
     }
-    let _sockets = ["169.254.169.254:80", "[fd00:ec2::254]:80"].map(|a| ns.enter(|| UdpSocket::bind(a).unwrap()));
+    let _sockets =
+        ["169.254.169.254:80", "[fd00:ec2::254]:80"].map(|a| ns.enter(|| UdpSocket::bind(a).unwrap()));
     let cgroup = Cgroup::new("cloud");
     for to in ["169.254.169.254:80", "[fd00:ec2::254]:80"] {
         for (kind, extra) in [("drop", &[][..]), ("connect", &["--errno", "EIO"])] {
@@ -76,7 +83,18 @@ fn our_own_metrics() {
     let port = ns.enter(|| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
     let address = format!("127.0.0.1:{port}");
     let kchaos = Kchaos::start_with(
-        &["inject", "drop", "--for", "60s", "--cgroup", target.name(), "--direction", "both", "--metrics", &address],
+        &[
+            "inject",
+            "drop",
+            "--for",
+            "60s",
+            "--cgroup",
+            target.name(),
+            "--direction",
+            "both",
+            "--metrics",
+            &address,
+        ],
         |command| {
             ns.place(command);
             target.place(command);

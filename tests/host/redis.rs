@@ -32,7 +32,7 @@ fn drop_and_connect_hit_one_redis_as_asked_and_not_the_other() {
         ),
     )
     .unwrap();
-    let kchaos = Kchaos::start(&["run", file.path().to_str().unwrap()]);
+    let kchaos = Kchaos::start(&ns, &["run", file.path().to_str().unwrap()]);
 
     // First the other one alone: whatever is matched now would be matched by mistake.
     let load = other_redis.load(&ns, &other, "-c 50 -n 100000 -t get -q");
@@ -67,8 +67,10 @@ fn a_busy_neighbour_is_never_matched() {
     let ns = NetNs::new();
     let (ours, other) = (Cgroup::new("ours"), Cgroup::new("other"));
     let neighbour = Redis::start(&ns, &other, OTHER_PORT);
-    let kchaos =
-        Kchaos::start(&["inject", "drop", "--for", "60s", "--cgroup", ours.name(), "--direction", "both"]);
+    let kchaos = Kchaos::start(
+        &ns,
+        &["inject", "drop", "--for", "60s", "--cgroup", ours.name(), "--direction", "both"],
+    );
     let load = neighbour.load(&ns, &other, "-c 50 -n 200000 -t set,get -q");
     assert_no_errors(&load.wait_with_output().unwrap());
     let ended = kchaos.stop();

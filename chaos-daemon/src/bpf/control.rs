@@ -14,7 +14,11 @@ pub fn halt_all() -> Result<usize, BpfError> {
         let info = match info {
             Ok(info) => info,
             // A map that was freed while the list was walked.
-            Err(aya::maps::MapError::SyscallError(e)) if e.io_error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(aya::maps::MapError::SyscallError(e))
+                if e.io_error.kind() == std::io::ErrorKind::NotFound =>
+            {
+                continue;
+            }
             Err(error) => return Err(wrong(error)),
         };
         if info.name_as_str() != Some(control::MAP_NAME) {

@@ -27,7 +27,9 @@ impl Feature {
         match self {
             Self::TcEgress => &["kchaos_egress"],
             Self::CgroupIngress => &["kchaos_ingress"],
-            Self::CgroupConnect => &["kchaos_connect4", "kchaos_connect6", "kchaos_sendmsg4", "kchaos_sendmsg6"],
+            Self::CgroupConnect => {
+                &["kchaos_connect4", "kchaos_connect6", "kchaos_sendmsg4", "kchaos_sendmsg6"]
+            }
         }
     }
 

@@ -102,10 +102,8 @@ impl Object {
         (0u32..)
             .take(rules)
             .map(|index| {
-                let per_cpu = self
-                    .counters
-                    .get(&index, 0)
-                    .map_err(|error| BpfError::Map { name: COUNTERS, error })?;
+                let per_cpu =
+                    self.counters.get(&index, 0).map_err(|error| BpfError::Map { name: COUNTERS, error })?;
                 let mut sum = Counters::default();
                 per_cpu.iter().for_each(|cpu| sum.add(cpu));
                 Ok(sum)

@@ -44,7 +44,8 @@ pub fn main(args: &Args) -> Result<Exit, Failure> {
     capabilities::check()?;
     let hierarchy = Hierarchy::find()?;
     let report = Report {
-        kernel: nix::sys::utsname::uname().map_or_else(|e| e.to_string(), |u| u.release().to_string_lossy().into_owned()),
+        kernel: nix::sys::utsname::uname()
+            .map_or_else(|e| e.to_string(), |u| u.release().to_string_lossy().into_owned()),
         cgroup2: hierarchy.mount().display().to_string(),
         features: Feature::ALL.into_iter().map(ask).collect(),
     };

@@ -8,7 +8,10 @@ use serde_json::json;
 use thiserror::Error;
 
 use super::Format;
-use crate::{bpf::BpfError, config::ConfigError, engine::StartError, guard::capabilities::MissingCapabilities, target::TargetError};
+use crate::{
+    bpf::BpfError, config::ConfigError, engine::StartError, guard::capabilities::MissingCapabilities,
+    target::TargetError,
+};
 
 /// An end that is no error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +88,9 @@ impl From<BpfError> for Failure {
             )),
             BpfError::Target(error) => error.into(),
             error @ (BpfError::Io { .. } | BpfError::Object(_)) => Self::Host(error.to_string()),
-            error @ (BpfError::Map { .. } | BpfError::Absent(_) | BpfError::TestRun { .. }) => Self::Bug(error.into()),
+            error @ (BpfError::Map { .. } | BpfError::Absent(_) | BpfError::TestRun { .. }) => {
+                Self::Bug(error.into())
+            }
         }
     }
 }
@@ -152,9 +157,14 @@ fn as_text(failure: &Failure) -> String {
             let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
             let mut text = String::new();
-            let rendered =
-                GraphicalReportHandler::new_themed(theme).with_width(110).render_report(&mut text, error.as_ref());
-            if rendered.is_err() { format!("kchaos: {error}\n") } else { format!("{text}nothing was applied\n") }
+            let rendered = GraphicalReportHandler::new_themed(theme)
+                .with_width(110)
+                .render_report(&mut text, error.as_ref());
+            if rendered.is_err() {
+                format!("kchaos: {error}\n")
+            } else {
+                format!("{text}nothing was applied\n")
+            }
         }
         Failure::Bug(_) => format!("kchaos: {failure}\nThis is a bug in kchaos; every fault is off.\n"),
         other => format!("kchaos: {other}\n"),

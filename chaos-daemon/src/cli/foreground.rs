@@ -20,6 +20,8 @@ use crate::{
 
 /// Flags of everything that runs in the foreground.
 #[derive(Debug, Default, clap::Args)]
+// Flattened into the arguments of several verbs: a group of its own would have the same name in all of them.
+#[group(skip)]
 pub struct Args {
     /// Serve Prometheus metrics on this address, at /metrics, while the experiment runs
     #[arg(long, value_name = "ADDR:PORT")]
@@ -44,10 +46,8 @@ pub fn dry_run(experiment: &Experiment) -> Result<(), Failure> {
 /// Runs the experiment to its end and prints what it did.
 pub fn run(experiment: Experiment, args: &Args) -> Result<Exit, Failure> {
     // One thread: the command that may be the target is tied to the thread that started it (PR_SET_PDEATHSIG).
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("starting the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
     let outcome = runtime.block_on(drive(experiment, args))?;
     match args.output {
         Format::Json => output::json(&outcome)?,

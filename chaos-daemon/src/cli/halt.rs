@@ -24,7 +24,9 @@ pub fn main(args: &Args) -> Result<Exit, Failure> {
     match args.output {
         Format::Json => output::json(&json!({ "halted": halted }))?,
         Format::Text if halted == 0 => output::text("no experiment is running on this host\n")?,
-        Format::Text => output::text(&format!("halted {halted}: no fault is injected on this host any more\n"))?,
+        Format::Text => {
+            output::text(&format!("halted {halted}: no fault is injected on this host any more\n"))?;
+        }
     }
     Ok(Exit::Done)
 }

@@ -26,7 +26,12 @@ const COMMON: [Field; 4] = [
     },
     Field { name: "exclude", value: "PEER", help: "Far end that is left alone", many: true },
     Field { name: "protocol", value: "tcp|udp|icmp", help: "Only this protocol", many: false },
-    Field { name: "probability", value: "SHARE", help: "How many are hit: 10% or 0.1 (all of them)", many: false },
+    Field {
+        name: "probability",
+        value: "SHARE",
+        help: "How many are hit: 10% or 0.1 (all of them)",
+        many: false,
+    },
 ];
 
 /// `inject` with a subcommand for each kind.
@@ -58,7 +63,13 @@ fn kind_command(kind: &'static dyn Kind) -> Command {
                 .required(true)
                 .allow_hyphen_values(true),
         )
-        .arg(Arg::new("cgroup").long("cgroup").value_name("PATH").help("Hit this cgroup and all below it").help_heading("Target"))
+        .arg(
+            Arg::new("cgroup")
+                .long("cgroup")
+                .value_name("PATH")
+                .help("Hit this cgroup and all below it")
+                .help_heading("Target"),
+        )
         .arg(
             Arg::new("host")
                 .long("host")
@@ -75,10 +86,31 @@ fn kind_command(kind: &'static dyn Kind) -> Command {
                 .help_heading("Target"),
         )
         .args(kind.fields().iter().chain(&COMMON).map(flag))
-        .arg(Arg::new("seed").long("seed").value_name("NUMBER").value_parser(value_parser!(u64)).help("Repeat the draws of an earlier run"))
-        .arg(Arg::new("shadow").long("shadow").action(ArgAction::SetTrue).help("Count what would be hit, hit nothing"))
-        .arg(Arg::new("allow_protected").long("allow-protected").action(ArgAction::SetTrue).help("Hit protected processes and far ends too"))
-        .arg(Arg::new("print").long("print").action(ArgAction::SetTrue).help("Print the experiment as a file, and apply nothing"));
+        .arg(
+            Arg::new("seed")
+                .long("seed")
+                .value_name("NUMBER")
+                .value_parser(value_parser!(u64))
+                .help("Repeat the draws of an earlier run"),
+        )
+        .arg(
+            Arg::new("shadow")
+                .long("shadow")
+                .action(ArgAction::SetTrue)
+                .help("Count what would be hit, hit nothing"),
+        )
+        .arg(
+            Arg::new("allow_protected")
+                .long("allow-protected")
+                .action(ArgAction::SetTrue)
+                .help("Hit protected processes and far ends too"),
+        )
+        .arg(
+            Arg::new("print")
+                .long("print")
+                .action(ArgAction::SetTrue)
+                .help("Print the experiment as a file, and apply nothing"),
+        );
     <foreground::Args as clap::Args>::augment_args(command)
 }
 

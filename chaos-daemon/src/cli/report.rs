@@ -49,7 +49,9 @@ fn table(outcome: &Outcome) -> Table {
             fault.hits.to_string(),
             percent(fault.asked),
             fault.share.map_or_else(|| "-".to_owned(), percent),
-            fault.interval.map_or_else(|| "-".to_owned(), |(l, h)| format!("{} to {}", percent(l), percent(h))),
+            fault
+                .interval
+                .map_or_else(|| "-".to_owned(), |(l, h)| format!("{} to {}", percent(l), percent(h))),
         ]
     };
     output::table(&header, outcome.faults.iter().map(row), &[2, 3, 4, 5, 6])

@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::{ConfigError, FaultSpec, Problem, Section, value::Span};
 
 /// The longest time box: nobody means to leave a fault on overnight.
-pub const MAX_DURATION: Duration = Duration::from_secs(3600);
+pub const MAX_DURATION: Duration = Duration::from_hours(1);
 
 /// A checked experiment. Names in it (cgroups, hosts) have not been looked up yet.
 #[derive(Debug)]
@@ -77,8 +77,12 @@ impl Experiment {
         let sections = file.tables("fault")?;
         file.finish()?;
         if sections.is_empty() {
-            return Err(Problem::at(text.len()..text.len(), "the experiment has no faults", "no [[fault]] up to here")
-                .help("add at least one: a line [[fault]], below it kind = \"drop\" and what it applies to"));
+            return Err(Problem::at(
+                text.len()..text.len(),
+                "the experiment has no faults",
+                "no [[fault]] up to here",
+            )
+            .help("add at least one: a line [[fault]], below it kind = \"drop\" and what it applies to"));
         }
         if sections.len() > chaos_common::MAX_RULES {
             let extra = &sections[chaos_common::MAX_RULES];
@@ -137,7 +141,8 @@ fn mode(file: &mut Section<'_>) -> Result<Mode, Problem> {
 fn seed(file: &mut Section<'_>) -> Result<Option<u64>, Problem> {
     let Some(seed) = file.get::<i64>("seed")? else { return Ok(None) };
     u64::try_from(*seed.get_ref()).map(Some).map_err(|_| {
-        Problem::at(seed.span(), "the seed is negative", "here").help("a seed is a number from 0 to 9223372036854775807")
+        Problem::at(seed.span(), "the seed is negative", "here")
+            .help("a seed is a number from 0 to 9223372036854775807")
     })
 }
 
@@ -162,7 +167,9 @@ fn target(file: &mut Section<'_>) -> Result<Spanned<TargetSpec>, Problem> {
     }
     if let Some(host) = target.get::<bool>("host")? {
         if !host.get_ref() {
-            return Err(Problem::at(host.span(), "`host = false` selects nothing", "not a selector").help(HELP));
+            return Err(
+                Problem::at(host.span(), "`host = false` selects nothing", "not a selector").help(HELP)
+            );
         }
         found.push(Spanned::new(host.span(), TargetSpec::Host));
     }
@@ -173,12 +180,10 @@ fn target(file: &mut Section<'_>) -> Result<Spanned<TargetSpec>, Problem> {
         (None, _) => {
             Err(Problem::at(title_span, "the target has no selector", "nothing is selected here").help(HELP))
         }
-        (Some(_), Some(second)) => Err(Problem::at(
-            second.span(),
-            "the target has two selectors",
-            "a second selector",
-        )
-        .help("keep exactly one of cgroup, command and host")),
+        (Some(_), Some(second)) => {
+            Err(Problem::at(second.span(), "the target has two selectors", "a second selector")
+                .help("keep exactly one of cgroup, command and host"))
+        }
     }
 }
 

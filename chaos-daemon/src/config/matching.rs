@@ -90,7 +90,8 @@ fn unknown_kind(kind: &Spanned<String>) -> Problem {
         Some(close) => format!("did you mean \"{close}\"? This version knows: {known}"),
         None => format!("this version knows: {known}"),
     };
-    Problem::at(kind.span(), format!("unknown kind of fault \"{}\"", kind.get_ref()), "not a kind of fault").help(help)
+    Problem::at(kind.span(), format!("unknown kind of fault \"{}\"", kind.get_ref()), "not a kind of fault")
+        .help(help)
 }
 
 fn start_after(section: &mut Section<'_>, duration: Duration) -> Result<Duration, Problem> {
@@ -111,8 +112,12 @@ fn pulse(section: &mut Section<'_>, duration: Duration) -> Result<Option<Pulse>,
     let mut phase = |key: &'static str| -> Result<Duration, Problem> {
         let span = pulse.need::<Span>(key, "\"5s\"")?;
         if span.get_ref().0.is_zero() || span.get_ref().0 > duration {
-            return Err(Problem::at(span.span(), format!("`{key}` of a pulse is outside the time box"), "here")
-                .help(format!("give it more than 0 and at most the experiment's {}", Span(duration))));
+            return Err(Problem::at(
+                span.span(),
+                format!("`{key}` of a pulse is outside the time box"),
+                "here",
+            )
+            .help(format!("give it more than 0 and at most the experiment's {}", Span(duration))));
         }
         Ok(span.into_inner().0)
     };

@@ -31,7 +31,8 @@ pub fn load(path: &Path) -> Result<Experiment, Box<ConfigError>> {
 /// Checks the experiment in `text`. `origin` is what errors call the place, `fallback_name` names an experiment that has
 /// no `name`.
 pub fn parse(origin: &str, text: &str, fallback_name: &str) -> Result<Experiment, Box<ConfigError>> {
-    Experiment::parse(origin, text, fallback_name).map_err(|problem| Box::new(problem.in_source(origin, text)))
+    Experiment::parse(origin, text, fallback_name)
+        .map_err(|problem| Box::new(problem.in_source(origin, text)))
 }
 
 #[cfg(test)]

@@ -26,7 +26,12 @@ impl<'i> Section<'i> {
     /// The whole file.
     pub fn file(text: &'i str) -> Result<Self, Problem> {
         let table = DeTable::parse(text).map_err(|e| toml_problem(&e, 0..0))?;
-        Ok(Self { title: "the experiment".to_owned(), span: 0..0, table: table.into_inner(), asked: Vec::new() })
+        Ok(Self {
+            title: "the experiment".to_owned(),
+            span: 0..0,
+            table: table.into_inner(),
+            asked: Vec::new(),
+        })
     }
 
     fn new(title: String, value: Spanned<DeValue<'i>>) -> Result<Self, Problem> {
@@ -63,9 +68,14 @@ impl<'i> Section<'i> {
     }
 
     /// The field `key`; `example` is what a missing one should look like.
-    pub fn need<T: DeserializeOwned>(&mut self, key: &'static str, example: &str) -> Result<Spanned<T>, Problem> {
+    pub fn need<T: DeserializeOwned>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+    ) -> Result<Spanned<T>, Problem> {
         match self.get(key)? {
             Some(value) => Ok(value),
+            None if let Some(misspelt) = self.misspelt(key) => Err(misspelt),
             None => Err(Problem::at(
                 self.span(),
                 format!("{} has no `{key}`", self.title),
@@ -75,8 +85,21 @@ impl<'i> Section<'i> {
         }
     }
 
+    /// A field that is most likely `key`, misspelt.
+    fn misspelt(&self, key: &'static str) -> Option<Problem> {
+        let (written, _) = self.table.iter().find(|(written, _)| closest(written.get_ref(), &[key]).is_some())?;
+        let name = written.get_ref();
+        Some(
+            Problem::at(written.span(), format!("unknown field `{name}` in {}", self.title), "no such field")
+                .help(format!("did you mean `{key}`?")),
+        )
+    }
+
     /// The field `key` as a list; a single value is a list of one. A list that is there must not be empty.
-    pub fn list<T: DeserializeOwned>(&mut self, key: &'static str) -> Result<Option<Vec<Spanned<T>>>, Problem> {
+    pub fn list<T: DeserializeOwned>(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Option<Vec<Spanned<T>>>, Problem> {
         let Some(value) = self.take(key) else { return Ok(None) };
         let span = value.span();
         let items = match value.into_inner() {
@@ -143,13 +166,11 @@ pub fn closest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
 
 fn read<T: DeserializeOwned>(key: &str, value: Spanned<DeValue<'_>>) -> Result<Spanned<T>, Problem> {
     let span = value.span();
-    T::deserialize(ValueDeserializer::from(value))
-        .map(|v| Spanned::new(span.clone(), v))
-        .map_err(|e| {
-            let mut problem = toml_problem(&e, span);
-            problem.message = format!("`{key}`: {}", problem.message);
-            problem
-        })
+    T::deserialize(ValueDeserializer::from(value)).map(|v| Spanned::new(span.clone(), v)).map_err(|e| {
+        let mut problem = toml_problem(&e, span);
+        problem.message = format!("`{key}`: {}", problem.message);
+        problem
+    })
 }
 
 /// Values put what would be right behind this mark in their error text; serde's errors are one string.

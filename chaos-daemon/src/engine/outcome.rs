@@ -79,7 +79,13 @@ pub struct FaultOutcome {
 
 impl FaultOutcome {
     /// From what the kernel counted. `threshold` is what it was told.
-    pub fn new(fault: String, kind: &'static str, effect: String, threshold: u64, counters: &Counters) -> Self {
+    pub fn new(
+        fault: String,
+        kind: &'static str,
+        effect: String,
+        threshold: u64,
+        counters: &Counters,
+    ) -> Self {
         let (draws, hits) = (counters.draws(), counters.hits());
         let asked = threshold as f64 / SCALE as f64;
         let interval = interval(hits, draws);

@@ -82,7 +82,8 @@ impl Session {
         let protected = Protected::find(&Hierarchy::find()?, &target.cgroup, options.own_ports.clone());
         refuse_protected_target(&experiment, &target, &protected)?;
         let seed = experiment.seed.unwrap_or_else(fresh_seed);
-        let mut tables = Tables::compile(&experiment, &names, &protected, seed).map_err(|p| experiment.mistake(p))?;
+        let mut tables =
+            Tables::compile(&experiment, &names, &protected, seed).map_err(|p| experiment.mistake(p))?;
         let slot = Slot::take()?;
         tables.scope.cgroup_id = target.cgroup.id;
         tables.scope.cgroup_level = target.cgroup.level;
@@ -164,7 +165,13 @@ impl Session {
             faults: faults
                 .map(|((spec, rule), counters)| {
                     let fault = &spec.fault;
-                    FaultOutcome::new(spec.name.clone(), fault.kind(), fault.describe(), rule.threshold, counters)
+                    FaultOutcome::new(
+                        spec.name.clone(),
+                        fault.kind(),
+                        fault.describe(),
+                        rule.threshold,
+                        counters,
+                    )
                 })
                 .collect(),
         })
@@ -191,10 +198,12 @@ fn in_file(experiment: &Experiment, error: TargetError) -> StartError {
     match error {
         TargetError::Mistake(problem) => experiment.mistake(problem).into(),
         TargetError::Io { what, error }
-            if matches!(experiment.target.get_ref(), TargetSpec::Command(_)) && what.starts_with("starting") =>
+            if matches!(experiment.target.get_ref(), TargetSpec::Command(_))
+                && what.starts_with("starting") =>
         {
-            let problem = Problem::at(experiment.target.span(), format!("{what}: {error}"), "cannot be started")
-                .help("write the program as in a shell, or as a list: [\"program\", \"argument\", ...]");
+            let problem =
+                Problem::at(experiment.target.span(), format!("{what}: {error}"), "cannot be started")
+                    .help("write the program as in a shell, or as a list: [\"program\", \"argument\", ...]");
             experiment.mistake(problem).into()
         }
         other => other.into(),
@@ -230,13 +239,16 @@ async fn resolve_names(experiment: &Experiment) -> Result<Addresses, Box<ConfigE
             continue;
         }
         let wrong = |message: String| {
-            let problem = Problem::at(peer.span(), message, "not resolved")
-                .help("a name needs at least one A or AAAA record, and servers that answer; or write its address");
+            let problem = Problem::at(peer.span(), message, "not resolved").help(
+                "a name needs at least one A or AAAA record, and servers that answer; or write its address",
+            );
             experiment.mistake(problem)
         };
         let resolver = match &mut resolver {
             Some(resolver) => resolver,
-            none => none.insert(Names::from_system().map_err(|e| wrong(format!("cannot look up {name}: {e}")))?),
+            none => {
+                none.insert(Names::from_system().map_err(|e| wrong(format!("cannot look up {name}: {e}")))?)
+            }
         };
         let addresses =
             resolver.addresses(name).await.map_err(|e| wrong(format!("cannot look up {name}: {e}")))?;

@@ -28,7 +28,9 @@ pub struct Slot {
 #[derive(Debug, Error)]
 pub enum SlotError {
     /// All are in use.
-    #[error("{SLOTS} experiments already run on this host, which is as many as can; stop one (kchaos halt --all stops all)")]
+    #[error(
+        "{SLOTS} experiments already run on this host, which is as many as can; stop one (kchaos halt --all stops all)"
+    )]
     Full,
     /// The directory or a file in it.
     #[error("{path}: {error}")]

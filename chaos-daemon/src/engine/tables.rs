@@ -1,7 +1,7 @@
 //! The faults of an experiment, compiled: rules, and the tables that say which clauses a packet or call matches.
 //!
 //! A clause is one way to match, "these addresses with these ports", and one bit. Every field of a packet is looked up in
-//! a table of its own that answers with the clauses it fits; what is left after ANDing them all matches. The tables are
+//! a table of its own that answers with the clauses it fits; what is left in all of them matches. The tables are
 //! longest-prefix tries, which know of the longest prefix only, so [`spread`] gives every prefix the clauses of the
 //! prefixes around it.
 
@@ -77,10 +77,10 @@ impl Tables {
         }
         tables.scope.portless = clause_bits(clauses.portless);
         tables.scope.rules = u32::try_from(tables.rules.len()).unwrap_or(0);
-        spread(&mut tables.peer4, |address, length| masked(address, length));
-        spread(&mut tables.peer6, |address, length| masked(address, length));
-        spread(&mut tables.far_ports, |port, length| masked(port, length));
-        spread(&mut tables.near_ports, |port, length| masked(port, length));
+        spread(&mut tables.peer4, masked);
+        spread(&mut tables.peer6, masked);
+        spread(&mut tables.far_ports, masked);
+        spread(&mut tables.near_ports, masked);
         tables.fits()?;
         Ok(tables)
     }
@@ -125,14 +125,13 @@ impl Tables {
         let mut by_ports: BTreeMap<Option<Vec<PortRange>>, u64> = BTreeMap::new();
         for peer in peers {
             let ports = peer.get_ref().ports.as_ref().map(|Ports(ranges)| ranges.clone());
-            let clause = match by_ports.get(&ports) {
-                Some(clause) => *clause,
-                None => {
-                    let clause = clauses.next().ok_or_else(|| too_many_clauses(peer.span()))?;
-                    self.ports(clauses, clause, ports.as_deref().unwrap_or_default(), near);
-                    by_ports.insert(ports, clause);
-                    clause
-                }
+            let clause = if let Some(clause) = by_ports.get(&ports) {
+                *clause
+            } else {
+                let clause = clauses.next().ok_or_else(|| too_many_clauses(peer.span()))?;
+                self.ports(clauses, clause, ports.as_deref().unwrap_or_default(), near);
+                by_ports.insert(ports, clause);
+                clause
             };
             for net in networks(&peer.get_ref().host, names) {
                 self.network(net, clause);
@@ -147,14 +146,18 @@ impl Tables {
         if !peers.is_empty() {
             let clause = clauses.next().ok_or_else(|| too_many_clauses(0..0))?;
             self.ports(clauses, clause, &[], &[]);
-            peers.iter().for_each(|net| self.network(*net, clause));
+            for net in peers {
+                self.network(*net, clause);
+            }
             mask |= clause;
         }
         if !local_ports.is_empty() {
             let clause = clauses.next().ok_or_else(|| too_many_clauses(0..0))?;
             let near: Vec<_> = local_ports.iter().map(|p| PortRange { first: *p, last: *p }).collect();
             self.ports(clauses, clause, &[], &near);
-            everything().into_iter().for_each(|net| self.network(net, clause));
+            for net in everything() {
+                self.network(net, clause);
+            }
             mask |= clause;
         }
         self.scope.protected = clause_bits(mask);
@@ -189,13 +192,16 @@ impl Tables {
     }
 
     fn fits(&self) -> Result<(), Problem> {
-        let largest =
-            [self.peer4.len(), self.peer6.len(), self.far_ports.len(), self.near_ports.len()].into_iter().max();
+        let largest = [self.peer4.len(), self.peer6.len(), self.far_ports.len(), self.near_ports.len()]
+            .into_iter()
+            .max();
         if largest.unwrap_or(0) <= MAX_PREFIXES {
             return Ok(());
         }
         Err(Problem::at(0..0, "the faults name too many addresses or ports", "in all of the faults together")
-            .help(format!("a table holds {MAX_PREFIXES} prefixes: name networks instead of single addresses")))
+            .help(format!(
+                "a table holds {MAX_PREFIXES} prefixes: name networks instead of single addresses"
+            )))
     }
 }
 

@@ -40,7 +40,10 @@ impl Kind for Connect {
     }
 
     fn demo(&self) -> (&'static str, &'static str) {
-        ("probability = \"25%\"\nerrno = \"ECONNREFUSED\"", "a quarter of the new connections is refused at once")
+        (
+            "probability = \"25%\"\nerrno = \"ECONNREFUSED\"",
+            "a quarter of the new connections is refused at once",
+        )
     }
 }
 

@@ -50,7 +50,10 @@ impl Kind for Drop {
     }
 
     fn demo(&self) -> (&'static str, &'static str) {
-        ("probability = \"10%\"\ndirection = \"both\"", "TCP repairs the loss: no errors, a long tail of latency")
+        (
+            "probability = \"10%\"\ndirection = \"both\"",
+            "TCP repairs the loss: no errors, a long tail of latency",
+        )
     }
 }
 

@@ -36,7 +36,10 @@ impl Default for Exporter {
         with_local_recorder(&recorder, || {
             describe_counter!("kchaos_matched_total", "Packets or calls that a fault matched.");
             describe_counter!("kchaos_injected_total", "Packets or calls that a fault hit.");
-            describe_counter!("kchaos_skipped_total", "Packets or calls that a fault matched and did not hit.");
+            describe_counter!(
+                "kchaos_skipped_total",
+                "Packets or calls that a fault matched and did not hit."
+            );
             describe_gauge!("kchaos_time_left_seconds", "What is left of the experiment's time box.");
         });
         Self { recorder, handle }

@@ -38,11 +38,8 @@ impl Hierarchy {
         let mounts = procfs::process::Process::myself()
             .and_then(|me| me.mountinfo())
             .map_err(|e| TargetError::io("reading /proc/self/mountinfo", std::io::Error::other(e)))?;
-        let mount = mounts
-            .into_iter()
-            .find(|m| m.fs_type == "cgroup2")
-            .ok_or(TargetError::NoHierarchy)?
-            .mount_point;
+        let mount =
+            mounts.into_iter().find(|m| m.fs_type == "cgroup2").ok_or(TargetError::NoHierarchy)?.mount_point;
         let inode = std::fs::metadata(&mount)
             .map_err(|e| TargetError::io(format!("looking at {}", mount.display()), e))?
             .ino();

@@ -97,7 +97,9 @@ impl Drop for OwnCgroup {
         // A killed process leaves its cgroup a moment later.
         for _ in 0..200 {
             match std::fs::remove_dir(&self.path) {
-                Err(e) if e.raw_os_error() == Some(libc::EBUSY) => std::thread::sleep(Duration::from_millis(5)),
+                Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
                 _ => return,
             }
         }
@@ -145,7 +147,10 @@ pub fn remove_leftovers(hierarchy: &Hierarchy) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(hierarchy.mount()) else { return Vec::new() };
     entries
         .flatten()
-        .filter(|e| owner(&e.file_name().to_string_lossy()).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()))
+        .filter(|e| {
+            owner(&e.file_name().to_string_lossy())
+                .is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+        })
         .map(|e| e.path())
         // Only succeeds where no process and no cgroup is left inside.
         .filter(|path| std::fs::remove_dir(path).is_ok())

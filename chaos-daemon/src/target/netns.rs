@@ -45,10 +45,7 @@ pub fn of_cgroup(cgroup: &Cgroup) -> Result<Vec<NetNs>, TargetError> {
 
 /// Runs `work` inside `namespace`, on a thread of its own that ends with it: a thread that has changed its namespace must
 /// never serve anything else.
-pub fn inside<T: Send>(
-    namespace: &NetNs,
-    work: impl FnOnce() -> T + Send,
-) -> Result<T, TargetError> {
+pub fn inside<T: Send>(namespace: &NetNs, work: impl FnOnce() -> T + Send) -> Result<T, TargetError> {
     if namespace.ours {
         return Ok(work());
     }

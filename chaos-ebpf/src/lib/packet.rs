@@ -31,8 +31,7 @@ pub fn egress(skb: &Skb) -> Option<i32> {
     if clauses == 0 {
         return None;
     }
-    let subject =
-        Subject { clauses, protocol: headers.protocol, hook: hook::EGRESS, cgroup: skb.cgroup() };
+    let subject = Subject { clauses, protocol: headers.protocol, hook: hook::EGRESS, cgroup: skb.cgroup() };
     let verdict = judge::judge(scope, &subject)?;
     hit(&verdict, fault::drop::egress)
 }
@@ -47,8 +46,7 @@ pub fn ingress(skb: &Skb) -> Option<i32> {
     if clauses == 0 {
         return None;
     }
-    let subject =
-        Subject { clauses, protocol: headers.protocol, hook: hook::INGRESS, cgroup: skb.cgroup() };
+    let subject = Subject { clauses, protocol: headers.protocol, hook: hook::INGRESS, cgroup: skb.cgroup() };
     let verdict = judge::judge(scope, &subject)?;
     hit(&verdict, fault::drop::ingress)
 }

@@ -54,14 +54,14 @@ impl Packet {
         self
     }
 
-    pub fn to_v4(mut self, destination: [u8; 4]) -> Self {
+    pub fn towards_v4(mut self, destination: [u8; 4]) -> Self {
         if let Ends::V4(_, d) = &mut self.ends {
             *d = destination;
         }
         self
     }
 
-    pub fn to_v6(mut self, destination: &str) -> Self {
+    pub fn towards_v6(mut self, destination: &str) -> Self {
         if let Ends::V6(_, d) = &mut self.ends {
             *d = destination.parse::<Ipv6Addr>().unwrap().octets();
         }

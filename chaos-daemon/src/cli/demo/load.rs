@@ -61,7 +61,8 @@ pub fn load(args: &LoadArgs) -> Result<Exit, Failure> {
     let mut seen = Seen::default();
     let mut times = Vec::new();
     for worker in workers {
-        let (errors, answered) = worker.join().map_err(|_| anyhow::anyhow!("a worker of the client panicked"))?;
+        let (errors, answered) =
+            worker.join().map_err(|_| anyhow::anyhow!("a worker of the client panicked"))?;
         seen.requests += errors.values().sum::<u64>() + answered.len() as u64;
         for (error, n) in errors {
             *seen.errors.entry(error).or_default() += n;

@@ -44,7 +44,8 @@ impl FromStr for Errno {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let help = match closest(&upper, &names) {
             Some(close) => format!("did you mean \"{close}\"? Errors go by their names, see errno(3)"),
-            None => "write an error's name as in errno(3): \"ECONNREFUSED\", \"ETIMEDOUT\", \"EHOSTUNREACH\"".into(),
+            None => "write an error's name as in errno(3): \"ECONNREFUSED\", \"ETIMEDOUT\", \"EHOSTUNREACH\""
+                .into(),
         };
         Err(Invalid::new(format!("unknown errno \"{text}\""), help))
     }

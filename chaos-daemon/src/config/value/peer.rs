@@ -31,8 +31,7 @@ pub struct Peer {
 
 deserialize_from_text!(Peer, "a peer such as \"db.internal:5432\", \"10.0.0.0/8\" or \":6379\"");
 
-const HELP: &str =
-    "write a host, network or port: \"db.internal:5432\", \"10.0.0.0/8:5432-5433\", \"[2001:db8::1]:443\", \":6379\"";
+const HELP: &str = "write a host, network or port: \"db.internal:5432\", \"10.0.0.0/8:5432-5433\", \"[2001:db8::1]:443\", \":6379\"";
 
 impl FromStr for Peer {
     type Err = Invalid;
@@ -68,6 +67,9 @@ fn bracketed(whole: &str, rest: &str) -> Result<Peer, Invalid> {
         Some((length, ports)) => (length, Some(ports.parse()?)),
         None => (after, None),
     };
+    if !(length.is_empty() || length.starts_with('/')) {
+        return Err(wrong());
+    }
     let net = network(&format!("{inside}{length}"))?.ok_or_else(wrong)?;
     Ok(Peer { host: Host::Net(net), ports })
 }
@@ -86,7 +88,10 @@ fn host(text: &str) -> Result<Host, Invalid> {
     };
     let looks_like_an_address = text.chars().all(|c| c.is_ascii_digit() || c == '.');
     if looks_like_an_address || text.len() > 253 || !text.trim_end_matches('.').split('.').all(label_ok) {
-        return Err(Invalid::new(format!("\"{text}\" is neither an address, a network nor a host name"), HELP));
+        return Err(Invalid::new(
+            format!("\"{text}\" is neither an address, a network nor a host name"),
+            HELP,
+        ));
     }
     Ok(Host::Name(text.to_owned()))
 }
@@ -98,12 +103,17 @@ fn network(text: &str) -> Result<Option<IpNet>, Invalid> {
     }
     let Some((address, length)) = text.split_once('/') else { return Ok(None) };
     let Ok(address) = address.parse::<IpAddr>() else { return Ok(None) };
+    if length.contains(':') {
+        return Ok(None);
+    }
     let longest = if address.is_ipv4() { 32 } else { 128 };
-    let net = length
-        .parse::<u8>()
-        .ok()
-        .and_then(|length| IpNet::new(address, length).ok())
-        .ok_or_else(|| Invalid::new(format!("\"{text}\" has no valid prefix length"), format!("it goes from /0 to /{longest}")))?;
+    let net =
+        length.parse::<u8>().ok().and_then(|length| IpNet::new(address, length).ok()).ok_or_else(|| {
+            Invalid::new(
+                format!("\"{text}\" has no valid prefix length"),
+                format!("it goes from /0 to /{longest}"),
+            )
+        })?;
     if net.addr() != net.network() {
         return Err(Invalid::new(
             format!("{text} names one address and a network at once"),
@@ -170,8 +180,23 @@ mod tests {
     #[test]
     fn refuses_what_is_almost_right() {
         for text in [
-            "", " ", "10.0.0.300", "10.0.0.7/8", "10.0.0.0/33", "10.0.0.0/", "db:0", "db:http", "db:1:2",
-            "2001:db8::1:zz", "[::1", "[::1]443", "a..b", "-:", "host name", "1.2.3", "2001:db8::1/32",
+            "",
+            " ",
+            "10.0.0.300",
+            "10.0.0.7/8",
+            "10.0.0.0/33",
+            "10.0.0.0/",
+            "db:0",
+            "db:http",
+            "db:1:2",
+            "2001:db8::1:zz",
+            "[::1",
+            "[::1]443",
+            "a..b",
+            "-:",
+            "host name",
+            "1.2.3",
+            "2001:db8::1/32",
         ] {
             assert!(text.parse::<Peer>().is_err(), "{text}: {:?}", text.parse::<Peer>());
         }

@@ -15,7 +15,7 @@ fn compile(faults: &str) -> Tables {
     Tables::compile(&experiment, &Addresses::new(), &Protected::default(), 1).unwrap()
 }
 
-/// What the kernel does: the longest prefix of each table, ANDed.
+/// What the kernel does: the longest prefix of each table, and what all agree on.
 fn clauses(tables: &Tables, peer: IpAddr, ports: Option<(u16, u16)>) -> u64 {
     fn longest<const N: usize>(table: &Prefixes<[u8; N]>, key: [u8; N], bits: u32) -> u64 {
         (0..=bits).rev().find_map(|l| table.get(&(masked(key, l), l))).copied().unwrap_or(0)
@@ -104,8 +104,10 @@ fn protected_far_ends_and_ports_are_known() {
 #[test]
 fn too_many_port_sets_are_refused_at_their_place() {
     let peers: Vec<String> = (1..=65).map(|p| format!("\":{p}\"")).collect();
-    let text =
-        format!("duration=\"1s\"\n[target]\nhost=true\n[[fault]]\nkind=\"drop\"\npeer=[{}]\n", peers.join(","));
+    let text = format!(
+        "duration=\"1s\"\n[target]\nhost=true\n[[fault]]\nkind=\"drop\"\npeer=[{}]\n",
+        peers.join(",")
+    );
     let experiment = parse("test", &text, "test").unwrap();
     let problem = Tables::compile(&experiment, &Addresses::new(), &Protected::default(), 1).unwrap_err();
     assert_eq!("\":65\"", &text[problem.span.unwrap()]);
@@ -113,15 +115,17 @@ fn too_many_port_sets_are_refused_at_their_place() {
 
 /// Few distinct values, so that networks nest and ports collide.
 fn peer() -> impl Strategy<Value = (IpAddr, u8, u16, u16)> {
-    (any::<bool>(), 0u8..4, 0u8..4, 0usize..5, 1u16..40, 0u16..20).prop_map(|(v6, a, b, length, port, width)| {
-        let ip = if v6 {
-            IpAddr::V6(Ipv6Addr::new(0x2001, u16::from(a), 0, 0, 0, 0, 0, u16::from(b)))
-        } else {
-            IpAddr::V4(Ipv4Addr::new(10, a, 0, b))
-        };
-        let lengths: [u8; 5] = if v6 { [0, 16, 32, 127, 128] } else { [0, 8, 16, 31, 32] };
-        (ip, lengths[length], port, port + width)
-    })
+    (any::<bool>(), 0u8..4, 0u8..4, 0usize..5, 1u16..40, 0u16..20).prop_map(
+        |(v6, a, b, length, port, width)| {
+            let ip = if v6 {
+                IpAddr::V6(Ipv6Addr::new(0x2001, u16::from(a), 0, 0, 0, 0, 0, u16::from(b)))
+            } else {
+                IpAddr::V4(Ipv4Addr::new(10, a, 0, b))
+            };
+            let lengths: [u8; 5] = if v6 { [0, 16, 32, 127, 128] } else { [0, 8, 16, 31, 32] };
+            (ip, lengths[length], port, port + width)
+        },
+    )
 }
 
 proptest! {
@@ -131,12 +135,12 @@ proptest! {
         probes in prop::collection::vec(peer(), 20),
     ) {
         let net = |(ip, length, ..): &(IpAddr, u8, u16, u16)| IpNet::new(*ip, *length).unwrap().trunc();
-        let faults: String = rules.iter().map(|peers| {
+        let faults: Vec<String> = rules.iter().map(|peers| {
             let peers: Vec<String> =
                 peers.iter().map(|p| format!("\"[{}]:{}-{}\"", net(p), p.2, p.3)).collect();
             format!("[[fault]]\nkind = \"drop\"\npeer = [{}]\n", peers.join(", "))
         }).collect();
-        let tables = compile(&faults);
+        let tables = compile(&faults.concat());
         for (ip, _, port, _) in probes {
             let expected: Vec<usize> = rules.iter().enumerate().filter(|(_, peers)| {
                 peers.iter().any(|p| net(p).contains(&ip) && (p.2..=p.3).contains(&port))
