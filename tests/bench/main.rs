@@ -1,2 +1,69 @@
-//! Benchmarks.
-fn main() {}
+//! Benchmarks: `cargo xtask bench [NAME] [--quick]`. Each prints what it measured and the bar it is held to; the exit code
+//! is 1 if a bar was missed.
+
+mod packet;
+mod startup;
+
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+
+#[derive(Parser)]
+struct Args {
+    /// Which one
+    #[arg(value_enum, default_value_t = Name::All)]
+    name: Name,
+    /// Fewer runs, for the standard test
+    #[arg(long)]
+    quick: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// From the start of the process to the first injected packet; memory; size of the binary
+    Startup,
+    /// What a packet costs
+    Packet,
+    /// All of them
+    All,
+}
+
+/// A measured value and its bar.
+struct Figure {
+    what: String,
+    value: f64,
+    unit: &'static str,
+    /// The value must stay below; `None` if it is only shown.
+    below: Option<f64>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut figures = Vec::new();
+    if args.name != Name::Packet {
+        figures.extend(startup::run(args.quick));
+    }
+    if args.name != Name::Startup {
+        figures.extend(packet::run(args.quick));
+    }
+    let mut missed = false;
+    println!("\n{:<66} {:>12}  bar", "", "measured");
+    for Figure { what, value, unit, below } in figures {
+        let (bar, met) = match below {
+            None => (String::new(), true),
+            Some(limit) => (
+                format!("under {limit} {unit}: {}", if value < limit { "met" } else { "MISSED" }),
+                value < limit,
+            ),
+        };
+        println!("{what:<66} {value:>8.1} {unit:<3}  {bar}");
+        missed |= !met;
+    }
+    ExitCode::from(u8::from(missed))
+}
+
+/// The middle of a list.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -87,7 +87,8 @@ impl<'i> Section<'i> {
 
     /// A field that is most likely `key`, misspelt.
     fn misspelt(&self, key: &'static str) -> Option<Problem> {
-        let (written, _) = self.table.iter().find(|(written, _)| closest(written.get_ref(), &[key]).is_some())?;
+        let (written, _) =
+            self.table.iter().find(|(written, _)| closest(written.get_ref(), &[key]).is_some())?;
         let name = written.get_ref();
         Some(
             Problem::at(written.span(), format!("unknown field `{name}` in {}", self.title), "no such field")

@@ -93,7 +93,13 @@ fn refuses_unknown_fields_and_kinds() {
         "ECONNREFUSED",
     );
     refused("errno = \"ECONNREFUSED\"", "", "no `errno`", "[[fault]]", "errno = ");
-    refused("errno = \"ECONNREFUSED\"", "erno = \"EIO\"", "unknown field `erno`", "erno", "did you mean `errno`?");
+    refused(
+        "errno = \"ECONNREFUSED\"",
+        "erno = \"EIO\"",
+        "unknown field `erno`",
+        "erno",
+        "did you mean `errno`?",
+    );
     refused(
         "errno = \"ECONNREFUSED\"",
         "errno = \"ECONNREFUSED\"\nlocal_port = 1",
