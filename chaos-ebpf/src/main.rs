@@ -5,15 +5,25 @@
 //! handled, and a packet or call that no rule matches leaves exactly as it came.
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "the kernel widens 8- and 16-bit fields to 32 bits, and numbers of one side are signed on the other; a checked \
+              conversion is a panic path"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "aya's macros call the programs with the context by value"
+)]
+#![expect(
+    special_module_name,
+    reason = "the folder is called lib; a binary has no library target to mix it up with"
+)]
 // BPF inline assembly is how an atomic add is written without asking for its old value, which old kernels cannot give.
 #![feature(asm_experimental_arch)]
 
 mod entry;
 mod fault;
-#[expect(
-    special_module_name,
-    reason = "the design names this folder lib; the crate is a binary and has no library target"
-)]
 mod lib;
 mod maps;
 

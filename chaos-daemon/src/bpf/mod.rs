@@ -50,6 +50,10 @@ pub enum BpfError {
         /// aya's word on it; holds the verifier's log when loading.
         error: aya::programs::ProgramError,
     },
+    /// The log of the programs (cargo feature `kernel-log`).
+    #[cfg(feature = "kernel-log")]
+    #[error("reading the kernel programs' log: {0}")]
+    KernelLog(String),
     /// A program could not be tried out on a packet.
     #[error("running {program} on a packet of our own: {error}")]
     TestRun {

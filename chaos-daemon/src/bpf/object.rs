@@ -26,6 +26,9 @@ pub struct Object {
     pub(super) features: Vec<Feature>,
     control: Array<MapData, u64>,
     counters: PerCpuArray<MapData, Counters>,
+    /// The programs cannot be loaded once this is gone, as their log's map goes with it.
+    #[cfg(feature = "kernel-log")]
+    logger: aya_log::EbpfLogger<&'static dyn log::Log>,
 }
 
 impl Object {
@@ -35,7 +38,16 @@ impl Object {
         let mut ebpf = EbpfLoader::new().btf(None).load(IMAGE)?;
         let control = take(&mut ebpf, control::MAP_NAME)?;
         let counters = take(&mut ebpf, COUNTERS)?;
-        let mut object = Self { ebpf, features: features.to_vec(), control, counters };
+        #[cfg(feature = "kernel-log")]
+        let logger = aya_log::EbpfLogger::init(&mut ebpf).map_err(|e| BpfError::KernelLog(e.to_string()))?;
+        let mut object = Self {
+            ebpf,
+            features: features.to_vec(),
+            control,
+            counters,
+            #[cfg(feature = "kernel-log")]
+            logger,
+        };
         object.load_programs()?;
         Ok(object)
     }
@@ -79,6 +91,8 @@ impl Object {
 
     /// Allows injection up to this boot time.
     pub fn extend_lease(&mut self, until_ns: u64) -> Result<(), BpfError> {
+        #[cfg(feature = "kernel-log")]
+        self.logger.flush();
         self.set_control(control::SLOT_LEASE, until_ns)
     }
 

@@ -88,6 +88,8 @@ impl From<BpfError> for Failure {
             )),
             BpfError::Target(error) => error.into(),
             error @ (BpfError::Io { .. } | BpfError::Object(_)) => Self::Host(error.to_string()),
+            #[cfg(feature = "kernel-log")]
+            error @ BpfError::KernelLog(_) => Self::Bug(error.into()),
             error @ (BpfError::Map { .. } | BpfError::Absent(_) | BpfError::TestRun { .. }) => {
                 Self::Bug(error.into())
             }

@@ -1,4 +1,4 @@
-//! cgroup_skb ingress: packets that arrive at a socket of the target. It runs after the kernel has found the socket, so
+//! `cgroup_skb` ingress: packets that arrive at a socket of the target. It runs after the kernel has found the socket, so
 //! the attribution is exact in every network namespace, for listeners and half-open connections too.
 
 use aya_ebpf::{macros::cgroup_skb, programs::SkBuffContext};

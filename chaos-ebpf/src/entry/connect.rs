@@ -1,4 +1,4 @@
-//! cgroup sock_addr: connect(2) of every protocol, and UDP sends that name their address (sendto, sendmsg).
+//! `cgroup_sock_addr`: connect(2) of every protocol, and UDP sends that name their address (sendto, sendmsg).
 //!
 //! A program answers 1 for "go on" and 0 for "fail".
 

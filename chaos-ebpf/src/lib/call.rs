@@ -1,6 +1,6 @@
 //! The way of one call that names a far end: connect(2), and UDP's sendto(2) and sendmsg(2).
 
-use aya_ebpf::bindings::bpf_sock_addr;
+use aya_ebpf::{bindings::bpf_sock_addr, programs::SockAddrContext};
 use chaos_common::{
     counters::Skip,
     rule::{action, hook},
@@ -80,14 +80,10 @@ fn call(ctx: *mut bpf_sock_addr, peer: Address) -> Option<i32> {
         verdict.skipped(Skip::Denied);
         return None;
     }
-    match fault::connect::fail(verdict.rule.errno) {
-        Some(answer) => {
-            verdict.injected();
-            Some(answer)
-        }
-        None => {
-            verdict.skipped(Skip::Failed);
-            None
-        }
-    }
+    let Some(answer) = fault::connect::fail(verdict.rule.errno) else {
+        verdict.skipped(Skip::Failed);
+        return None;
+    };
+    verdict.injected(&SockAddrContext::new(ctx));
+    Some(answer)
 }

@@ -4,6 +4,7 @@
 //! This is where the time box is enforced. Every rule that matches passes deadline, window, lease and protection
 //! *before* its draw, and is counted whatever comes out.
 
+use aya_ebpf::EbpfContext;
 use chaos_common::{
     MAX_RULES, clause_mask, control,
     counters::{Counters, Skip},
@@ -13,21 +14,23 @@ use chaos_common::{
     window::{self, Phase},
 };
 
-use super::{count, kern};
+use super::{count, kern, log};
 use crate::maps::{KCHAOS_CONTROL, KCHAOS_COUNTERS, KCHAOS_PROTECT, KCHAOS_RULES, KCHAOS_SCOPE};
 
 /// A rule that said "hit", and where its counters are.
 pub struct Verdict {
     /// The rule.
     pub rule: &'static Rule,
+    index: u32,
     counters: *mut Counters,
 }
 
 impl Verdict {
     /// The effect took place.
     #[inline(always)]
-    pub fn injected(&self) {
+    pub fn injected(&self, ctx: &impl EbpfContext) {
         count::injected(self.counters);
+        log::injected(ctx, self.index);
     }
 
     /// The effect could not take place.
@@ -71,7 +74,7 @@ pub fn judge(scope: &Scope, subject: &Subject) -> Option<Verdict> {
         let counters = KCHAOS_COUNTERS.get_ptr_mut(i)?;
         let seen = count::matched(counters);
         match decide(rule, barrier, seen, now) {
-            None => return Some(Verdict { rule, counters }),
+            None => return Some(Verdict { rule, index: i, counters }),
             Some(why) => count::skipped(counters, why),
         }
     }
@@ -99,7 +102,7 @@ fn barrier(scope: &Scope, subject: &Subject, now: u64) -> Option<Skip> {
     }
     if scope.flags & scope::FLAG_PROTECTED_CGROUPS != 0 {
         // SAFETY: the value is not used, only whether there is one.
-        if unsafe { KCHAOS_PROTECT.get(&subject.cgroup) }.is_some() {
+        if unsafe { KCHAOS_PROTECT.get(subject.cgroup) }.is_some() {
             return Some(Skip::Protected);
         }
     }

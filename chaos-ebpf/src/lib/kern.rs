@@ -55,6 +55,13 @@ impl From<&SkBuffContext> for Skb {
     }
 }
 
+impl EbpfContext for Skb {
+    #[inline(always)]
+    fn as_ptr(&self) -> *mut core::ffi::c_void {
+        self.0.cast()
+    }
+}
+
 impl Skb {
     /// `EtherType` of the packet, in host byte order.
     #[inline(always)]

@@ -6,6 +6,7 @@ pub mod call;
 pub mod count;
 pub mod judge;
 pub mod kern;
+pub mod log;
 pub mod packet;
 pub mod parse;
 pub mod select;

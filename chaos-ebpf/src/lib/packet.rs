@@ -33,7 +33,7 @@ pub fn egress(skb: &Skb) -> Option<i32> {
     }
     let subject = Subject { clauses, protocol: headers.protocol, hook: hook::EGRESS, cgroup: skb.cgroup() };
     let verdict = judge::judge(scope, &subject)?;
-    hit(&verdict, fault::drop::egress)
+    hit(skb, &verdict, fault::drop::egress)
 }
 
 /// A packet that has arrived at a socket of the target: the program's answer if it is hit.
@@ -48,20 +48,16 @@ pub fn ingress(skb: &Skb) -> Option<i32> {
     }
     let subject = Subject { clauses, protocol: headers.protocol, hook: hook::INGRESS, cgroup: skb.cgroup() };
     let verdict = judge::judge(scope, &subject)?;
-    hit(&verdict, fault::drop::ingress)
+    hit(skb, &verdict, fault::drop::ingress)
 }
 
 /// Applies the rule's effect and counts it.
 #[inline(always)]
-fn hit(verdict: &Verdict, drop: impl FnOnce() -> i32) -> Option<i32> {
-    match verdict.rule.action {
-        action::DROP => {
-            verdict.injected();
-            Some(drop())
-        }
-        _ => {
-            verdict.skipped(Skip::Failed);
-            None
-        }
+fn hit(skb: &Skb, verdict: &Verdict, drop: impl FnOnce() -> i32) -> Option<i32> {
+    if verdict.rule.action != action::DROP {
+        verdict.skipped(Skip::Failed);
+        return None;
     }
+    verdict.injected(skb);
+    Some(drop())
 }

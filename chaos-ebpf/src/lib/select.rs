@@ -1,4 +1,4 @@
-//! Which clauses match: one lookup per field, the bits ANDed. The cost does not grow with the number of clauses.
+//! Which clauses match: one lookup per field, and what is left in all of them. The cost does not grow with the number of clauses.
 
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use chaos_common::{
