@@ -5,7 +5,7 @@
 //! a cgroup program can be preempted by another one on the same CPU.
 
 /// Number of [`Skip`] reasons.
-pub const SKIPS: usize = 8;
+pub const SKIPS: usize = Skip::ALL.len();
 
 /// Why a matched packet or call was not hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum Skip {
 
 impl Skip {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; SKIPS] = [
+    pub const ALL: [Self; 8] = [
         Self::Probability,
         Self::Lease,
         Self::Deadline,
@@ -41,6 +41,21 @@ impl Skip {
         Self::Denied,
         Self::Failed,
     ];
+
+    /// Every reason must stand in [`Self::ALL`], at its number: adding one to the enumeration breaks this match, and a
+    /// gap breaks the assertion below it.
+    const fn position(self) -> usize {
+        match self {
+            Self::Probability
+            | Self::Lease
+            | Self::Deadline
+            | Self::Window
+            | Self::Protected
+            | Self::Shadow
+            | Self::Denied
+            | Self::Failed => self as usize,
+        }
+    }
 
     /// The word for it in metrics, reports and JSON.
     pub const fn name(self) -> &'static str {
@@ -91,6 +106,14 @@ impl Counters {
         self.injected + self.skipped[Skip::Shadow as usize]
     }
 }
+
+const _: () = {
+    let mut i = 0;
+    while i < SKIPS {
+        assert!(Skip::ALL[i].position() == i, "Skip::ALL is not in the order of the numbers");
+        i += 1;
+    }
+};
 
 #[cfg(feature = "user")]
 // SAFETY: `repr(C)`, u64 only, no padding, every bit pattern is valid.

@@ -47,7 +47,7 @@ fn nanoseconds(faults: &str, cgroup_id: u64, repeat: u32) -> f64 {
     tables.scope.tag = 0;
     let mut object = Object::load(&[Feature::TcEgress]).unwrap();
     object.fill(&tables).unwrap();
-    object.arm(&tables, &tables.rules_from(boot_ns()), u64::MAX).unwrap();
+    object.arm(&tables, boot_ns(), u64::MAX).unwrap();
     let mut one = || object.test_run("kchaos_egress", &PACKET, repeat).unwrap().duration.as_nanos() as f64;
     one();
     median((0..5).map(|_| one()).collect())

@@ -61,8 +61,14 @@ fn every_kind_has_an_example_and_a_section() {
     let faults = fs::read_to_string(root.join("docs/FAULTS.md")).unwrap();
     for kind in chaos_daemon::fault::KINDS {
         let name = kind.name();
-        assert!(root.join(format!("configs/{name}.toml")).is_file(), "configs/{name}.toml");
-        assert!(faults.lines().any(|l| l.starts_with("## ") && l.contains(name)), "no section on {name}");
+        let example = fs::read_to_string(root.join(format!("configs/{name}.toml"))).unwrap();
+        assert!(
+            example.lines().any(|l| l == format!("kind = \"{name}\"")),
+            "configs/{name}.toml shows no {name}"
+        );
+        let heading =
+            |l: &str| l.starts_with("## ") && l.split(|c: char| !c.is_alphanumeric()).any(|w| w == name);
+        assert!(faults.lines().any(heading), "no section on {name}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The command line as a stranger uses it: bad input, missing rights, formats. Nothing here reaches the kernel.
+//! The command line as a stranger uses it: bad input, missing rights, formats. Nothing here injects anything.
 
 mod bad_input;
 mod formats;

@@ -11,7 +11,6 @@ fn not_root() {
     for words in [
         &["check"][..],
         &["demo"],
-        &["halt", "--all"],
         &["inject", "drop", "--for", "1s", "--host"],
         &["inject", "connect", "--for", "1s", "--host", "--errno", "EIO"],
     ] {
@@ -21,18 +20,27 @@ fn not_root() {
         assert!(ended.stderr.contains("sudo"), "{ended:?}");
         assert!(ended.stdout.is_empty(), "{ended:?}");
     }
+    let ended = Ended::new(kchaos().args(["halt", "--all"]).uid(NOBODY).gid(NOBODY).output().unwrap());
+    assert_eq!(Some(4), ended.code, "{ended:?}");
+    assert!(ended.stderr.contains("CAP_SYS_ADMIN"), "{ended:?}");
 }
 
 #[test]
 fn root_without_one_capability() {
+    const CAP_NET_ADMIN: libc::c_ulong = 12;
+    const CAP_SYS_ADMIN: libc::c_ulong = 21;
+    without(CAP_NET_ADMIN, &["inject", "drop", "--for", "1s", "--host"], "CAP_NET_ADMIN");
+    without(CAP_SYS_ADMIN, &["halt", "--all"], "CAP_SYS_ADMIN");
+}
+
+fn without(capability: libc::c_ulong, words: &[&str], name: &str) {
     let mut command = kchaos();
-    command.args(["inject", "drop", "--for", "1s", "--host"]);
+    command.args(words);
     // SAFETY: prctl is async-signal-safe.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
             // Out of the bounding set, so that exec as root does not bring it back.
-            const CAP_NET_ADMIN: libc::c_ulong = 12;
-            match libc::prctl(libc::PR_CAPBSET_DROP, CAP_NET_ADMIN, 0, 0, 0) {
+            match libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) {
                 0 => Ok(()),
                 _ => Err(std::io::Error::last_os_error()),
             }
@@ -40,7 +48,7 @@ fn root_without_one_capability() {
     }
     let ended = Ended::new(command.output().unwrap());
     assert_eq!(Some(4), ended.code, "{ended:?}");
-    assert!(ended.stderr.contains("CAP_NET_ADMIN") && !ended.stderr.contains("CAP_BPF"), "{ended:?}");
+    assert!(ended.stderr.contains(name) && !ended.stderr.contains("CAP_BPF"), "{ended:?}");
 }
 
 #[test]

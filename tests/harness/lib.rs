@@ -11,8 +11,8 @@ pub mod redis;
 pub mod traffic;
 
 use std::{
+    fs::File,
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,10 +20,12 @@ pub use cgroup::Cgroup;
 pub use kchaos::{Kchaos, kchaos};
 pub use netns::NetNs;
 
-/// Lets one test at a time use the kernel.
-pub fn serial() -> MutexGuard<'static, ()> {
-    static KERNEL: Mutex<()> = Mutex::new(());
-    KERNEL.lock().unwrap_or_else(PoisonError::into_inner)
+/// Lets one test at a time use the kernel, whichever process it runs in.
+pub fn serial() -> File {
+    let path = std::env::temp_dir().join("kchaos-tests.lock");
+    let file = File::options().create(true).truncate(false).write(true).open(path).unwrap();
+    file.lock().unwrap();
+    file
 }
 
 /// The boot clock, as the kernel programs read it, in nanoseconds.

@@ -73,12 +73,6 @@ impl NetNs {
     pub fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.handle.as_raw_fd())
     }
-
-    /// Its inode number.
-    pub fn inode(&self) -> u64 {
-        use std::os::unix::fs::MetadataExt;
-        self.handle.metadata().unwrap().ino()
-    }
 }
 
 impl Default for NetNs {

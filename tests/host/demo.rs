@@ -40,6 +40,7 @@ fn its_table_has_a_row_for_every_kind() {
     let _serial = serial();
     let ended = run(&["demo", "--seconds", "1"]);
     assert_eq!(Some(0), ended.code, "{ended:?}");
+    assert!(!ended.stdout.contains("not on this kernel"), "{}", ended.stdout);
     for kind in chaos_daemon::fault::KINDS {
         assert!(ended.stdout.lines().any(|l| l.trim_start().starts_with(kind.name())), "{}", ended.stdout);
     }

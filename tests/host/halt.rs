@@ -44,7 +44,13 @@ fn every_experiment_ends_also_a_stopped_one() {
             ms(asked, again),
             ms(asked, done)
         );
-        assert!(ms(done, again) <= 10.0, "{} ms after halt had returned", ms(done, again));
+        // 10 ms from the request, which here includes starting a process: that gets its own time on top.
+        let limit = 10.0 + ms(asked, done);
+        assert!(
+            ms(asked, again) <= limit,
+            "{} ms after the request, {limit} ms were allowed",
+            ms(asked, again)
+        );
     }
     let ended = first.wait();
     assert_eq!(Some(3), ended.code, "{ended:?}");

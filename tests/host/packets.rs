@@ -41,7 +41,7 @@ impl Bench {
         tables.scope.tag = 1;
         let mut object = Object::load(&[Feature::TcEgress, Feature::CgroupIngress]).unwrap();
         object.fill(&tables).unwrap();
-        object.arm(&tables, &tables.rules_from(start_ns), lease_ns).unwrap();
+        object.arm(&tables, start_ns, lease_ns).unwrap();
         Self { object }
     }
 
@@ -212,12 +212,15 @@ fn truncated_and_lying() {
     for packet in &whole {
         // Up to where the ports end it cannot match; the kernel takes no test packet shorter than an Ethernet header.
         let ports_end = packet.len() - build::PAYLOAD - build::AFTER_PORTS;
+        let mut runs = 0;
         for length in 15..packet.len() {
             let cut = &packet[..length];
             // The kernel itself refuses a packet that is shorter than the headers its type promises.
             let Ok(verdict) = bench.object.test_run(EGRESS, cut, 1) else { continue };
+            runs += 1;
             assert_eq!(length >= ports_end, verdict.answer == LOST, "{length} of {} bytes", packet.len());
         }
+        assert!(runs > packet.len() / 2, "only {runs} lengths of {} could be tried", packet.len());
     }
     let mut lies = vec![];
     for header_length in 0..5 {
@@ -264,6 +267,12 @@ fn the_time_box() {
         let mut bench = Bench::started(fault, start, lease);
         assert_eq!(expected, bench.lost_on_egress(&v4(TCP).bytes()), "{what}");
         assert_eq!(1, bench.matched(), "{what}: counted all the same");
+    }
+    // On for five seconds, off for ten: twelve seconds in it is off, sixteen seconds in it is on again.
+    let pulsed = format!("{fault}pulse = {{ on = \"5s\", off = \"10s\" }}\n");
+    for (seconds, expected) in [(1, true), (12, false), (16, true), (29, false)] {
+        let mut bench = Bench::started(&pulsed, now - seconds * 1_000_000_000, u64::MAX);
+        assert_eq!(expected, bench.lost_on_egress(&v4(TCP).bytes()), "{seconds} s into the pulse");
     }
     let mut bench = Bench::new(fault);
     bench.object.halt().unwrap();

@@ -16,8 +16,6 @@ use crate::target::{Target, inside};
 pub struct Attached {
     /// Devices with a program on them, with the inode of their network namespace.
     pub devices: Vec<(u64, String)>,
-    /// Whether programs sit on the target's cgroup.
-    pub cgroup: bool,
 }
 
 impl Object {
@@ -38,7 +36,6 @@ impl Object {
         let mut attached = Attached::default();
         if self.features.iter().any(|f| *f != Feature::TcEgress) {
             self.attach_cgroup(&target.cgroup.dir)?;
-            attached.cgroup = true;
         }
         if self.features.contains(&Feature::TcEgress) {
             for namespace in &target.namespaces {
@@ -87,6 +84,7 @@ impl Object {
 
     /// Detaches and unloads every program. The maps stay, so that the last counts can be read.
     pub fn detach(&mut self) -> Result<(), BpfError> {
+        self.flush_log();
         self.each_program(|feature, name, program| {
             let unloaded = match program {
                 Program::SchedClassifier(p) => p.unload(),

@@ -1,34 +1,50 @@
 //! Every experiment on the host, whoever started it: found by the name of its control map.
 
-use aya::maps::{Array, Map, MapData, loaded_maps};
+use std::io;
+
+use aya::maps::{Array, Map, MapData, MapError, loaded_maps};
 use chaos_common::control;
 
 use super::BpfError;
 
-/// Forbids injection in every experiment on the host, also where its owner hangs or has been stopped. Answers how many
-/// there were. Needs `CAP_SYS_ADMIN`, which is what listing the kernel's maps takes.
-pub fn halt_all() -> Result<usize, BpfError> {
-    let wrong = |error| BpfError::Map { name: control::MAP_NAME, error };
-    let mut halted = 0;
+/// What came of halting everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Halted {
+    /// Experiments that were switched off.
+    pub halted: usize,
+    /// Why others could not be.
+    pub failed: Vec<String>,
+}
+
+/// Forbids injection in every experiment on the host, also where its owner hangs or has been stopped. One that cannot be
+/// halted does not keep the others from it. Needs `CAP_SYS_ADMIN`, which is what listing the kernel's maps takes.
+pub fn halt_all() -> Result<Halted, BpfError> {
+    let mut outcome = Halted::default();
     for info in loaded_maps() {
         let info = match info {
             Ok(info) => info,
-            // A map that was freed while the list was walked.
-            Err(aya::maps::MapError::SyscallError(e))
-                if e.io_error.kind() == std::io::ErrorKind::NotFound =>
-            {
-                continue;
-            }
-            Err(error) => return Err(wrong(error)),
+            // Freed while the list was walked.
+            Err(error) if is_gone(&error) => continue,
+            Err(error) => return Err(BpfError::Map { name: control::MAP_NAME, error }),
         };
         if info.name_as_str() != Some(control::MAP_NAME) {
             continue;
         }
-        let Ok(data) = MapData::from_id(info.id()) else { continue };
-        let mut slots: Array<_, u64> = Array::try_from(Map::Array(data)).map_err(wrong)?;
-        slots.set(control::SLOT_HALT, 1, 0).map_err(wrong)?;
-        slots.set(control::SLOT_LEASE, 0, 0).map_err(wrong)?;
-        halted += 1;
+        match halt(info.id()) {
+            Ok(()) => outcome.halted += 1,
+            Err(error) if is_gone(&error) => {}
+            Err(error) => outcome.failed.push(format!("map {}: {error}", info.id())),
+        }
     }
-    Ok(halted)
+    Ok(outcome)
+}
+
+fn halt(map: u32) -> Result<(), MapError> {
+    let mut slots: Array<_, u64> = Array::try_from(Map::Array(MapData::from_id(map)?))?;
+    slots.set(control::SLOT_HALT, 1, 0)?;
+    slots.set(control::SLOT_LEASE, 0, 0)
+}
+
+fn is_gone(error: &MapError) -> bool {
+    matches!(error, MapError::SyscallError(e) if e.io_error.kind() == io::ErrorKind::NotFound)
 }

@@ -33,17 +33,6 @@ impl Feature {
         }
     }
 
-    /// The features that rules at these hooks need.
-    pub fn of_hooks(hooks: u32) -> Vec<Self> {
-        use chaos_common::rule::hook;
-        let needed = |f: &Self| match f {
-            Self::TcEgress => hooks & hook::EGRESS != 0,
-            Self::CgroupIngress => hooks & hook::INGRESS != 0,
-            Self::CgroupConnect => hooks & hook::CONNECT != 0,
-        };
-        Self::ALL.into_iter().filter(needed).collect()
-    }
-
     /// Its name in JSON.
     pub const fn id(self) -> &'static str {
         match self {

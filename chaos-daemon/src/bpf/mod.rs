@@ -14,7 +14,7 @@ mod test_run;
 use thiserror::Error;
 
 pub use attach::Attached;
-pub use control::halt_all;
+pub use control::{Halted, halt_all};
 pub use feature::{Feature, probe};
 pub use object::Object;
 pub use test_run::TestVerdict;

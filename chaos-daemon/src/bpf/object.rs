@@ -78,11 +78,11 @@ impl Object {
         Ok(())
     }
 
-    /// Switches everything on: the rules with their times, the first lease, and last the number of rules, which is what
+    /// Switches everything on for an experiment that starts at the boot time `start_ns`: the rules with their times, the first lease, and last the number of rules, which is what
     /// the programs look at first.
-    pub fn arm(&mut self, tables: &Tables, rules: &[Rule], lease_until_ns: u64) -> Result<(), BpfError> {
+    pub fn arm(&mut self, tables: &Tables, start_ns: u64, lease_until_ns: u64) -> Result<(), BpfError> {
         let mut table: Array<_, Rule> = self.map(RULES)?;
-        for (index, rule) in (0u32..).zip(rules) {
+        for (index, rule) in (0u32..).zip(tables.rules_from(start_ns)) {
             table.set(index, rule, 0).map_err(|error| BpfError::Map { name: RULES, error })?;
         }
         self.extend_lease(lease_until_ns)?;
@@ -91,8 +91,7 @@ impl Object {
 
     /// Allows injection up to this boot time.
     pub fn extend_lease(&mut self, until_ns: u64) -> Result<(), BpfError> {
-        #[cfg(feature = "kernel-log")]
-        self.logger.flush();
+        self.flush_log();
         self.set_control(control::SLOT_LEASE, until_ns)
     }
 
@@ -101,6 +100,15 @@ impl Object {
         self.set_control(control::SLOT_HALT, 1)?;
         self.set_control(control::SLOT_LEASE, 0)
     }
+
+    #[cfg(feature = "kernel-log")]
+    pub(super) fn flush_log(&mut self) {
+        self.logger.flush();
+    }
+
+    #[cfg(not(feature = "kernel-log"))]
+    #[expect(clippy::unused_self, reason = "there is no log without the feature")]
+    pub(super) fn flush_log(&mut self) {}
 
     /// Whether somebody (`kchaos halt`) has forbidden injection.
     pub fn halted(&self) -> Result<bool, BpfError> {

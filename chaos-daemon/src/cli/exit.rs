@@ -168,7 +168,7 @@ fn as_text(failure: &Failure) -> String {
                 format!("{text}nothing was applied\n")
             }
         }
-        Failure::Bug(_) => format!("kchaos: {failure}\nThis is a bug in kchaos; every fault is off.\n"),
+        Failure::Bug(_) => format!("kchaos: {failure}\nThis is a bug in kchaos.\n"),
         other => format!("kchaos: {other}\n"),
     }
 }

@@ -11,9 +11,8 @@ use tokio::{
 
 use super::{Exit, Failure, Format, output, progress::Progress, report};
 use crate::{
-    bpf::BpfError,
     config::{Experiment, TargetSpec},
-    engine::{Ended, LEASE_TICK, Options, Outcome, Session},
+    engine::{Ended, LEASE_TICK, Life, Options, Outcome, Session},
     metrics::{self, Exporter, Snapshot},
     target::{self, Command},
 };
@@ -91,7 +90,8 @@ async fn drive(experiment: Experiment, args: &Args) -> Result<Outcome, Failure> 
             }
             _ = ticks.tick() => {
                 let mut session = session.lock().await;
-                if keep_alive(&mut session, &progress)? == Life::Halted { break Ended::Halted }
+                if session.keep_alive()? == Life::Halted { break Ended::Halted }
+                progress.show(&session)?;
             }
         }
     };
@@ -116,21 +116,6 @@ async fn ended_by_itself(command: &mut Option<Command>) -> std::io::Result<ExitS
         Some(command) => command.ended().await,
         None => std::future::pending().await,
     }
-}
-
-#[derive(PartialEq, Eq)]
-enum Life {
-    Goes,
-    Halted,
-}
-
-fn keep_alive(session: &mut Session, progress: &Progress) -> Result<Life, BpfError> {
-    if session.halted()? {
-        return Ok(Life::Halted);
-    }
-    session.extend_lease()?;
-    progress.show(session)?;
-    Ok(Life::Goes)
 }
 
 fn scraper(

@@ -3,7 +3,10 @@
 use serde_json::json;
 
 use super::{Exit, Failure, Format, output};
-use crate::{bpf, guard::capabilities};
+use crate::{
+    bpf::{self, Halted},
+    guard::capabilities,
+};
 
 /// Arguments of `kchaos halt`.
 #[derive(Debug, clap::Args)]
@@ -19,14 +22,21 @@ pub struct Args {
 /// Runs it. The faults are off in the kernel when this returns; their owners notice within a fraction of a second, detach
 /// and report.
 pub fn main(args: &Args) -> Result<Exit, Failure> {
-    capabilities::check()?;
-    let halted = bpf::halt_all()?;
+    capabilities::check_halt()?;
+    let Halted { halted, failed } = bpf::halt_all()?;
     match args.output {
-        Format::Json => output::json(&json!({ "halted": halted }))?,
-        Format::Text if halted == 0 => output::text("no experiment is running on this host\n")?,
-        Format::Text => {
-            output::text(&format!("halted {halted}: no fault is injected on this host any more\n"))?;
+        Format::Json => output::json(&json!({ "halted": halted, "failed": failed }))?,
+        Format::Text if halted == 0 && failed.is_empty() => {
+            output::text("no experiment is running on this host\n")?;
         }
+        Format::Text => output::text(&format!("halted {halted}: they inject nothing any more\n"))?,
     }
-    Ok(Exit::Done)
+    if failed.is_empty() {
+        return Ok(Exit::Done);
+    }
+    Err(Failure::Host(format!(
+        "{} experiments could NOT be halted: {}\nend their kchaos processes: pkill -KILL kchaos",
+        failed.len(),
+        failed.join("; ")
+    )))
 }

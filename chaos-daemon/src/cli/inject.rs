@@ -3,7 +3,7 @@
 //! The flags are written out as an experiment file and take its way: whatever a file refuses, a flag refuses with the same
 //! words, and `--print` shows the file to keep. Each kind of fault brings its own flags ([`crate::fault::Kind::fields`]).
 
-use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 
 use super::{Exit, Failure, Format, foreground, output};
 use crate::{
@@ -44,74 +44,40 @@ pub fn command() -> Command {
 }
 
 fn kind_command(kind: &'static dyn Kind) -> Command {
-    let flag = |field: &Field| {
-        Arg::new(field.name)
-            .long(field.name.replace('_', "-"))
-            .value_name(field.value)
-            .help(field.help)
-            .action(if field.many { ArgAction::Append } else { ArgAction::Set })
-            .allow_hyphen_values(true)
-            .help_heading("What is hit")
-    };
     let command = Command::new(kind.name())
         .about(kind.about())
-        .arg(
-            Arg::new("for")
-                .long("for")
-                .value_name("DURATION")
-                .help("The time box: 30s, 5m")
-                .required(true)
-                .allow_hyphen_values(true),
-        )
-        .arg(
-            Arg::new("cgroup")
-                .long("cgroup")
-                .value_name("PATH")
-                .help("Hit this cgroup and all below it")
-                .help_heading("Target"),
-        )
-        .arg(
-            Arg::new("host")
-                .long("host")
-                .action(ArgAction::SetTrue)
-                .help("Hit every process of the host")
-                .help_heading("Target"),
-        )
-        .arg(
-            Arg::new("command")
-                .value_name("COMMAND")
-                .help("Start this command and hit it (after --)")
-                .num_args(1..)
-                .last(true)
-                .help_heading("Target"),
-        )
-        .args(kind.fields().iter().chain(&COMMON).map(flag))
-        .arg(
-            Arg::new("seed")
-                .long("seed")
-                .value_name("NUMBER")
-                .value_parser(value_parser!(u64))
-                .help("Repeat the draws of an earlier run"),
-        )
-        .arg(
-            Arg::new("shadow")
-                .long("shadow")
-                .action(ArgAction::SetTrue)
-                .help("Count what would be hit, hit nothing"),
-        )
-        .arg(
-            Arg::new("allow_protected")
-                .long("allow-protected")
-                .action(ArgAction::SetTrue)
-                .help("Hit protected processes and far ends too"),
-        )
-        .arg(
-            Arg::new("print")
-                .long("print")
-                .action(ArgAction::SetTrue)
-                .help("Print the experiment as a file, and apply nothing"),
-        );
+        .arg(text("for", "DURATION", "The time box: 30s, 5m").required(true))
+        .args(target_flags())
+        .args(kind.fields().iter().chain(&COMMON).map(field_flag))
+        .arg(text("seed", "NUMBER", "Repeat the draws of an earlier run"))
+        .arg(switch("shadow", "Count what would be hit, hit nothing"))
+        .arg(switch("allow_protected", "Hit protected processes and far ends too"))
+        .arg(switch("print", "Print the experiment as a file, and apply nothing"));
     <foreground::Args as clap::Args>::augment_args(command)
+}
+
+fn target_flags() -> [Arg; 3] {
+    let words = Arg::new("command").value_name("COMMAND").help("Start this command and hit it (after --)");
+    [
+        text("cgroup", "PATH", "Hit this cgroup and all below it"),
+        switch("host", "Hit every process of the host"),
+        words.num_args(1..).last(true),
+    ]
+    .map(|arg| arg.help_heading("Target"))
+}
+
+fn field_flag(field: &Field) -> Arg {
+    let action = if field.many { ArgAction::Append } else { ArgAction::Set };
+    text(field.name, field.value, field.help).action(action).help_heading("What is hit")
+}
+
+/// A flag with a value, which is read where the file is read.
+fn text(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name.replace('_', "-")).value_name(value).help(help).allow_hyphen_values(true)
+}
+
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name.replace('_', "-")).action(ArgAction::SetTrue).help(help)
 }
 
 /// The chosen output format, for errors.
@@ -146,7 +112,7 @@ fn as_file(kind: &dyn Kind, matches: &ArgMatches) -> String {
         Some(format!("[{}]", items.join(", ")))
     };
     let mut lines = vec![format!("duration = {}", one("for").unwrap_or_default())];
-    lines.extend(matches.get_one::<u64>("seed").map(|seed| format!("seed = {seed}")));
+    lines.extend(one("seed").map(|seed| format!("seed = {seed}")));
     lines.extend(matches.get_flag("shadow").then(|| "mode = \"shadow\"".to_owned()));
     lines.extend(matches.get_flag("allow_protected").then(|| "allow_protected = true".to_owned()));
     lines.push("\n[target]".to_owned());
@@ -192,6 +158,7 @@ mod tests {
             ("inject drop --for 10s", "no selector"),
             ("inject drop --for 10s --host --cgroup /x", "two selectors"),
             ("inject drop --for 10s --host --probability -1%", "outside"),
+            ("inject drop --for 10s --host --seed many", "not a seed"),
             ("inject connect --for 10s --host", "no `errno`"),
             ("inject connect --for 10s --host --errno ENOPE", "unknown errno"),
         ] {

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use anyhow::Context;
 use clap::ValueEnum;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
@@ -47,7 +47,12 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
 /// A table with this header; the columns in `right` are aligned to the right, as numbers are.
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>, right: &[usize]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header.to_vec()).add_rows(rows);
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        // Wraps cells to the terminal's width; without a terminal nothing is wrapped.
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header.to_vec())
+        .add_rows(rows);
     for index in right {
         if let Some(column) = table.column_mut(*index) {
             column.set_cell_alignment(CellAlignment::Right);

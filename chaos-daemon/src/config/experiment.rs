@@ -1,10 +1,13 @@
 //! The experiment as a whole: its name, its time box, its target, its faults.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use toml::Spanned;
 
-use super::{ConfigError, FaultSpec, Problem, Section, value::Span};
+use super::{
+    ConfigError, FaultSpec, Problem, Section,
+    value::{Seed, Span},
+};
 
 /// The longest time box: nobody means to leave a fault on overnight.
 pub const MAX_DURATION: Duration = Duration::from_hours(1);
@@ -67,11 +70,11 @@ impl Experiment {
     /// Reads and checks `text`; `origin` is what errors call it.
     pub(super) fn parse(origin: &str, text: &str, fallback_name: &str) -> Result<Self, Problem> {
         let mut file = Section::file(text)?;
-        let name = name(&mut file, fallback_name)?;
+        let name = name(&mut file, fallback_name)?.into_inner();
         let hypothesis = file.get::<String>("hypothesis")?.map(Spanned::into_inner);
         let duration = duration(&mut file)?;
         let mode = mode(&mut file)?;
-        let seed = seed(&mut file)?;
+        let seed = file.get::<Seed>("seed")?.map(|seed| seed.into_inner().0);
         let allow_protected = file.get::<bool>("allow_protected")?.is_some_and(Spanned::into_inner);
         let target = target(&mut file)?;
         let sections = file.tables("fault")?;
@@ -89,25 +92,33 @@ impl Experiment {
             return Err(Problem::at(extra.span(), "too many faults in one experiment", "one too many")
                 .help(format!("an experiment holds at most {} faults", chaos_common::MAX_RULES)));
         }
+        let mut names = BTreeSet::new();
         let faults = sections
             .into_iter()
             .enumerate()
-            .map(|(index, section)| FaultSpec::read(section, index, duration))
+            .map(|(index, section)| FaultSpec::read(section, index, duration, &mut names))
             .collect::<Result<_, _>>()?;
         let source = Source { origin: origin.to_owned(), text: text.to_owned() };
         Ok(Self { name, hypothesis, duration, mode, seed, target, allow_protected, faults, source })
     }
 }
 
-fn name(file: &mut Section<'_>, fallback: &str) -> Result<String, Problem> {
-    let Some(name) = file.get::<String>("name")? else { return Ok(fallback.to_owned()) };
+/// The `name` of an experiment or a fault: it becomes a label of metrics.
+pub(super) fn name(section: &mut Section<'_>, fallback: &str) -> Result<Spanned<String>, Problem> {
+    let Some(name) = section.get::<String>("name")? else {
+        return Ok(Spanned::new(section.span(), fallback.to_owned()));
+    };
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let text = name.get_ref();
     if text.is_empty() || text.len() > 63 || !text.chars().all(fits) {
-        return Err(Problem::at(name.span(), "the name of the experiment is not usable as a label", "here")
-            .help("use 1 to 63 letters, digits, '-', '_' or '.'"));
+        return Err(Problem::at(
+            name.span(),
+            format!("the name of {} is not usable as a label", section.title()),
+            "here",
+        )
+        .help("use 1 to 63 letters, digits, '-', '_' or '.'"));
     }
-    Ok(name.into_inner())
+    Ok(name)
 }
 
 fn duration(file: &mut Section<'_>) -> Result<Duration, Problem> {
@@ -136,14 +147,6 @@ fn mode(file: &mut Section<'_>) -> Result<Mode, Problem> {
         other => Err(Problem::at(mode.span(), format!("unknown mode \"{other}\""), "not a mode")
             .help("write \"inject\", or \"shadow\" to count what would be hit and hit nothing")),
     }
-}
-
-fn seed(file: &mut Section<'_>) -> Result<Option<u64>, Problem> {
-    let Some(seed) = file.get::<i64>("seed")? else { return Ok(None) };
-    u64::try_from(*seed.get_ref()).map(Some).map_err(|_| {
-        Problem::at(seed.span(), "the seed is negative", "here")
-            .help("a seed is a number from 0 to 9223372036854775807")
-    })
 }
 
 /// Exactly one selector.

@@ -1,11 +1,11 @@
 //! The fields that every `[[fault]]` has, whatever its kind: which packets or calls, how many of them, and when.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use toml::Spanned;
 
 use super::{
-    Problem, Section,
+    Problem, Section, experiment,
     section::closest,
     value::{Peer, Ports, Protocol, Share, Span},
 };
@@ -52,16 +52,28 @@ pub struct Pulse {
 
 impl FaultSpec {
     /// Reads the fault at position `index` (from 0) of an experiment that lasts `duration`.
-    pub fn read(mut table: Section<'_>, index: usize, duration: Duration) -> Result<Self, Problem> {
+    /// `names` are those of the faults before it.
+    pub fn read(
+        mut table: Section<'_>,
+        index: usize,
+        duration: Duration,
+        names: &mut BTreeSet<String>,
+    ) -> Result<Self, Problem> {
         let section = &mut table;
         let kind = section.need::<String>("kind", &format!("\"{}\"", fault::KINDS[0].name()))?;
         let Some(kind) = fault::KINDS.iter().find(|k| k.name() == kind.get_ref()) else {
             return Err(unknown_kind(&kind));
         };
-        let name = section.get::<String>("name")?.map(Spanned::into_inner);
+        let name = experiment::name(section, &format!("{}-{}", kind.name(), index + 1))?;
+        if !names.insert(name.get_ref().clone()) {
+            let message = format!("two faults are called {}", name.get_ref());
+            return Err(
+                Problem::at(name.span(), message, "the second one").help("give each a `name` of its own")
+            );
+        }
         let (fault, local_ports) = kind.read(section)?;
         let spec = Self {
-            name: name.unwrap_or_else(|| format!("{}-{}", kind.name(), index + 1)),
+            name: name.into_inner(),
             fault,
             side: Side {
                 peers: section.list("peer")?.unwrap_or_default(),

@@ -111,6 +111,13 @@ fn refuses_unknown_fields_and_kinds() {
 }
 
 #[test]
+fn refuses_names_that_are_no_labels_or_taken() {
+    refused("name = \"redis-loss\"", "name = \"a b\"", "not usable as a label", "\"a b\"", "letters");
+    let line = "errno = \"ECONNREFUSED\"";
+    refused(line, "errno = \"EIO\"\nname = \"drop-1\"", "two faults are called", "\"drop-1\"", "of its own");
+}
+
+#[test]
 fn refuses_shares_and_ports_out_of_range() {
     let line = r#"probability = "10%""#;
     refused(line, r#"probability = "101%""#, "outside 0% to 100%", "\"101%\"", "between 0% and 100%");

@@ -22,9 +22,9 @@ pub fn interval(hits: u64, draws: u64) -> Option<(f64, f64)> {
 mod tests {
     use super::interval;
 
-    /// Against R: `binom.test(x, n, conf.level = 0.999)$conf.int`.
+    /// The closed forms at the ends, and the normal approximation where it is good.
     #[test]
-    fn agrees_with_published_values() {
+    fn agrees_with_what_is_known() {
         let close = |a: (f64, f64), b: (f64, f64)| (a.0 - b.0).abs() < 2e-4 && (a.1 - b.1).abs() < 2e-4;
         // No hit in n: high = 1 - 0.0005^(1/n). All hits: low = 0.0005^(1/n).
         let all_or_none = 0.0005f64.powf(1.0 / 1000.0);

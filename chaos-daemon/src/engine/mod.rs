@@ -1,8 +1,9 @@
 //! Starts an experiment, keeps its lease alive, and ends it.
 //!
 //! [`names`] looks host names up, [`tables`] compiles the faults into the kernel's tables, [`slot`] finds a free mark for
-//! packets, [`session`] holds one running experiment, [`outcome`] says what it did. What must stay true: everything that
-//! can fail is done before the first lease is written, and any way out of [`Session`] switches the faults off first.
+//! packets, [`session`] holds one running experiment, [`outcome`] says what it did. What must stay true: whatever can
+//! fail is done before the first lease is written (but for starting the target's own command, which must be hit from its
+//! first call on), and any way out of [`Session`] switches the faults off first.
 
 mod clock;
 mod interval;
@@ -15,5 +16,5 @@ mod tables;
 pub use clock::boot_ns;
 pub use interval::interval;
 pub use outcome::{Ended, FaultOutcome, Outcome};
-pub use session::{LEASE_TICK, Options, Session, StartError};
+pub use session::{LEASE_TICK, Life, Options, Session, StartError};
 pub use tables::Tables;

@@ -1,6 +1,6 @@
 //! One running experiment.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use chaos_common::{control::LEASE_NS, counters::Counters};
 use thiserror::Error;
@@ -62,14 +62,15 @@ pub struct Session {
     pub attached: Attached,
     /// What is left alone.
     pub protected: Protected,
+    target: String,
+    // Dropped before the command: it must not be ended under its fault.
+    object: Object,
     /// The command that runs as the target.
     pub command: Option<Command>,
-    target: String,
-    object: Object,
     tables: Tables,
     started_ns: u64,
     // Dropped last: the command's cgroup goes when nothing is attached any more.
-    _own_cgroup: Option<OwnCgroup>,
+    own_cgroup: Option<OwnCgroup>,
     _slot: Slot,
 }
 
@@ -89,29 +90,32 @@ impl Session {
         tables.scope.cgroup_level = target.cgroup.level;
         tables.scope.tag = slot.tag();
 
-        let hooks = experiment.faults.iter().fold(0, |all, f| all | f.fault.hooks());
-        let mut object = Object::load(&Feature::of_hooks(hooks))?;
+        let needs: BTreeSet<Feature> =
+            experiment.faults.iter().flat_map(|f| f.fault.needs()).copied().collect();
+        let mut object = Object::load(&needs.into_iter().collect::<Vec<_>>())?;
         object.fill(&tables)?;
         let attached = object.attach(&target)?;
-        let (command, own_cgroup) = match target.command.take() {
-            Some((words, own)) => (Some(own.start(&words).map_err(|e| in_file(&experiment, e))?), Some(own)),
-            None => (None, None),
-        };
         let started_ns = boot_ns();
-        object.arm(&tables, &tables.rules_from(started_ns), started_ns + LEASE_NS)?;
-        Ok(Self {
+        object.arm(&tables, started_ns, started_ns + LEASE_NS)?;
+        let mut session = Self {
             target: describe(&experiment, &target),
             experiment,
             seed,
             attached,
             protected,
-            command,
             object,
+            command: None,
             tables,
             started_ns,
-            _own_cgroup: own_cgroup,
+            own_cgroup: None,
             _slot: slot,
-        })
+        };
+        // Last, so that its first call is hit like any other. Until it runs, its cgroup is empty and nothing is.
+        if let Some((words, own)) = target.command.take() {
+            session.command = Some(own.start(&words).map_err(|e| in_file(&session.experiment, e))?);
+            session.own_cgroup = Some(own);
+        }
+        Ok(session)
     }
 
     /// The target in words.
@@ -129,14 +133,14 @@ impl Session {
         self.experiment.duration.saturating_sub(self.elapsed())
     }
 
-    /// Keeps the faults on for another lease. Must be called every [`LEASE_TICK`]; without it they end within the lease.
-    pub fn extend_lease(&mut self) -> Result<(), BpfError> {
-        self.object.extend_lease(boot_ns() + LEASE_NS)
-    }
-
-    /// Whether `kchaos halt` has switched the faults off.
-    pub fn halted(&self) -> Result<bool, BpfError> {
-        self.object.halted()
+    /// Keeps the faults on for another lease, unless `kchaos halt` has switched them off. Must be called every
+    /// [`LEASE_TICK`]; without it they end within the lease.
+    pub fn keep_alive(&mut self) -> Result<Life, BpfError> {
+        if self.object.halted()? {
+            return Ok(Life::Halted);
+        }
+        self.object.extend_lease(boot_ns() + LEASE_NS)?;
+        Ok(Life::GoesOn)
     }
 
     /// What each fault has done so far, in file order.
@@ -147,8 +151,9 @@ impl Session {
     /// Switches the faults off, detaches everything, and takes the final counts.
     pub fn stop(&mut self, ended: Ended) -> Result<Outcome, BpfError> {
         let ran = self.elapsed().min(self.experiment.duration);
-        self.object.halt()?;
+        let halted = self.object.halt();
         self.object.detach()?;
+        halted?;
         // A program that was already running when its link went may still be counting; none runs this long.
         std::thread::sleep(Duration::from_millis(5));
         let counters = self.counters()?;
@@ -178,6 +183,24 @@ impl Session {
     }
 }
 
+/// Whether an experiment still injects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It does.
+    GoesOn,
+    /// `kchaos halt` has switched it off.
+    Halted,
+}
+
+impl Drop for Session {
+    /// Whatever way it ends: the faults are off before anything is taken down. The programs go with their descriptors.
+    fn drop(&mut self) {
+        if let Err(error) = self.object.halt() {
+            tracing::debug!("halting while dropping: {error}");
+        }
+    }
+}
+
 fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Inject => "inject",
@@ -197,13 +220,10 @@ fn describe(experiment: &Experiment, target: &Target) -> String {
 fn in_file(experiment: &Experiment, error: TargetError) -> StartError {
     match error {
         TargetError::Mistake(problem) => experiment.mistake(problem).into(),
-        TargetError::Io { what, error }
-            if matches!(experiment.target.get_ref(), TargetSpec::Command(_))
-                && what.starts_with("starting") =>
-        {
-            let problem =
-                Problem::at(experiment.target.span(), format!("{what}: {error}"), "cannot be started")
-                    .help("write the program as in a shell, or as a list: [\"program\", \"argument\", ...]");
+        TargetError::Command { program, error } => {
+            let message = format!("cannot start {program}: {error}");
+            let problem = Problem::at(experiment.target.span(), message, "cannot be started")
+                .help("write the program as in a shell, or as a list: [\"program\", \"argument\", ...]");
             experiment.mistake(problem).into()
         }
         other => other.into(),

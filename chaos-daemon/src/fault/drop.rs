@@ -52,7 +52,7 @@ impl Kind for Drop {
     fn demo(&self) -> (&'static str, &'static str) {
         (
             "probability = \"10%\"\ndirection = \"both\"",
-            "TCP repairs the loss: no errors, a long tail of latency",
+            "TCP repairs the loss: hardly an error, a long tail of latency",
         )
     }
 }

@@ -3,11 +3,18 @@
 use caps::{CapSet, Capability};
 use thiserror::Error;
 
-/// What each capability is needed for. `CAP_SYS_ADMIN` stands in for those that were split off from it in Linux 5.8.
-const NEEDED: [(Capability, bool, &str); 3] = [
+/// A capability, whether `CAP_SYS_ADMIN` stands in for it (it was split off from it in Linux 5.8), and what it is for.
+type Need = (Capability, bool, &'static str);
+
+const INJECT: [Need; 3] = [
     (Capability::CAP_BPF, true, "load programs and maps"),
     (Capability::CAP_NET_ADMIN, false, "attach programs to devices and cgroups"),
     (Capability::CAP_PERFMON, true, "let the verifier accept programs that read packets"),
+];
+
+const HALT: [Need; 2] = [
+    (Capability::CAP_SYS_ADMIN, true, "find the experiments of others"),
+    (Capability::CAP_BPF, true, "write to their maps"),
 ];
 
 /// A capability is missing: exit code 4.
@@ -20,11 +27,21 @@ const NEEDED: [(Capability, bool, &str); 3] = [
 )]
 pub struct MissingCapabilities(pub Vec<String>);
 
-/// Checks the effective capabilities of this process.
+/// What injecting takes.
 pub fn check() -> Result<(), MissingCapabilities> {
+    check_for(&INJECT)
+}
+
+/// What halting the experiments of others takes.
+pub fn check_halt() -> Result<(), MissingCapabilities> {
+    check_for(&HALT)
+}
+
+/// Looks at the effective capabilities of this process.
+fn check_for(needs: &[Need]) -> Result<(), MissingCapabilities> {
     let has = |c| caps::has_cap(None, CapSet::Effective, c).unwrap_or(false);
     let admin = has(Capability::CAP_SYS_ADMIN);
-    let missing: Vec<String> = NEEDED
+    let missing: Vec<String> = needs
         .iter()
         .filter(|(capability, admin_will_do, _)| !(has(*capability) || *admin_will_do && admin))
         .map(|(capability, _, why)| format!("{capability} (to {why})"))

@@ -6,6 +6,7 @@ use std::{
     os::{fd::AsRawFd, unix::process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -30,7 +31,8 @@ pub struct OwnCgroup {
 impl OwnCgroup {
     /// Makes a cgroup under the root of the hierarchy.
     pub fn create(hierarchy: &Hierarchy) -> Result<Self, TargetError> {
-        Self::named(hierarchy, &format!("{PREFIX}{}", std::process::id()))
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        Self::create_for(hierarchy, &NUMBER.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
     /// Makes a cgroup called `kchaos-PID-suffix`.
@@ -61,11 +63,11 @@ impl OwnCgroup {
         let (program, arguments) = words
             .split_first()
             .ok_or_else(|| TargetError::io("starting the command", std::io::ErrorKind::InvalidInput))?;
-        let what = || format!("starting the command {program}");
+        let procs = self.path.join("cgroup.procs");
         let procs = File::options()
             .write(true)
-            .open(self.path.join("cgroup.procs"))
-            .map_err(|e| TargetError::io(what(), e))?;
+            .open(&procs)
+            .map_err(|e| TargetError::io(format!("opening {}", procs.display()), e))?;
         let mut command = tokio::process::Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(stdout).kill_on_drop(true);
         let fd = procs.as_raw_fd();
@@ -82,7 +84,8 @@ impl OwnCgroup {
                 Ok(())
             });
         }
-        let child = command.spawn().map_err(|e| TargetError::io(what(), e))?;
+        let child =
+            command.spawn().map_err(|error| TargetError::Command { program: program.clone(), error })?;
         drop(procs);
         Ok(child)
     }

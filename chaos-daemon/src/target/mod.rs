@@ -45,6 +45,14 @@ pub enum TargetError {
          Start it in the host's (docker run --cgroupns=host, or hostPID and the host's /sys/fs/cgroup on Kubernetes)"
     )]
     NotTheRoot(PathBuf),
+    /// The command of the target is not there, or is no program.
+    #[error("cannot start {program}: {error}")]
+    Command {
+        /// Its first word.
+        program: String,
+        /// What exec(2) said.
+        error: std::io::Error,
+    },
     /// Something the kernel refused.
     #[error("{what}: {error}")]
     Io {

@@ -77,7 +77,7 @@ impl Skb {
         unsafe { (*self.0).ingress_ifindex }
     }
 
-    /// The 16 bits that travel with the packet through devices and are no one's but ours.
+    /// The 16 bits of `tc_index`: they travel with the packet through devices, and hardly anyone else uses them.
     #[inline(always)]
     pub fn tag(&self) -> u32 {
         // SAFETY: as above.

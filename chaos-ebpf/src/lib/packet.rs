@@ -24,13 +24,13 @@ pub fn egress(skb: &Skb) -> Option<i32> {
     if tag & scope.tag != 0 {
         return None;
     }
-    skb.set_tag(tag | scope.tag);
-
     let headers = parse::headers(skb)?;
     let clauses = select::clauses(scope, headers.destination, headers.ports);
     if clauses == 0 {
         return None;
     }
+    // Only what is judged is marked: a packet that no rule names stays as it came.
+    skb.set_tag(tag | scope.tag);
     let subject = Subject { clauses, protocol: headers.protocol, hook: hook::EGRESS, cgroup: skb.cgroup() };
     let verdict = judge::judge(scope, &subject)?;
     hit(skb, &verdict, fault::drop::egress)

@@ -8,10 +8,10 @@ use tokio::{process::Child, time};
 
 use super::load::Seen;
 use crate::{
-    bpf::Feature,
+    bpf::{BpfError, Feature},
     cli::Failure,
     config::{self, Experiment},
-    engine::{Ended, LEASE_TICK, Options, Outcome, Session, StartError},
+    engine::{Ended, LEASE_TICK, Life, Options, Outcome, Session, StartError},
     fault::{KINDS, Kind},
     target::{Hierarchy, OwnCgroup},
 };
@@ -139,14 +139,17 @@ impl Stage {
             let mut ticks = time::interval(LEASE_TICK);
             loop {
                 ticks.tick().await;
-                if let Err(error) = session.extend_lease() {
-                    return error;
+                if session.keep_alive()? == Life::Halted {
+                    return Ok::<_, BpfError>(());
                 }
             }
         };
         let seen = tokio::select! {
             seen = self.client(seconds) => seen?,
-            error = keep_alive => return Err(error.into()),
+            ended = keep_alive => {
+                ended?;
+                return Err(Failure::Input("the demo was halted by kchaos halt".to_owned()));
+            }
         };
         let outcome = session.stop(Ended::TimeBox)?;
         Ok((seen, outcome))

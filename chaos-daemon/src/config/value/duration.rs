@@ -10,13 +10,6 @@ pub struct Span(pub Duration);
 
 deserialize_from_text!(Span, "a duration such as \"50ms\", \"3s\" or \"2m\"");
 
-impl Span {
-    /// In whole nanoseconds, the kernel's unit; saturates after 584 years.
-    pub fn nanos(self) -> u64 {
-        u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX)
-    }
-}
-
 impl FromStr for Span {
     type Err = Invalid;
 

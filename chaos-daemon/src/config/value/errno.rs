@@ -21,11 +21,6 @@ impl Errno {
         (self.0 as i32).unsigned_abs()
     }
 
-    /// What it means, in the C library's words.
-    pub fn meaning(self) -> &'static str {
-        self.0.desc()
-    }
-
     fn all() -> impl Iterator<Item = nix::errno::Errno> {
         (1..=LAST).map(nix::errno::Errno::from_raw).filter(|e| *e != nix::errno::Errno::UnknownErrno)
     }

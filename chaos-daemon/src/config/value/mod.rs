@@ -8,6 +8,7 @@ mod errno;
 mod peer;
 mod ports;
 mod protocol;
+mod seed;
 mod share;
 
 use std::{fmt, marker::PhantomData, str::FromStr};
@@ -19,6 +20,7 @@ pub use errno::Errno;
 pub use peer::{Host, Peer};
 pub use ports::{PortRange, Ports};
 pub use protocol::Protocol;
+pub use seed::Seed;
 pub use share::Share;
 
 use super::section::HELP_MARK;
