@@ -1,6 +1,7 @@
 //! The binary under test.
 
 use std::{
+    os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     time::Duration,
@@ -90,6 +91,14 @@ impl Kchaos {
         command.args(&words[..at]).args(["--output", "json"]).args(&words[at..]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         adjust(&mut command);
+        // Whoever runs the tests in the background may have it ignored, and children inherit that.
+        // SAFETY: signal is async-signal-safe.
+        unsafe {
+            command.pre_exec(|| {
+                libc::signal(libc::SIGINT, libc::SIG_DFL);
+                Ok(())
+            });
+        }
         Self { child: Some(command.spawn().unwrap()) }
     }
 

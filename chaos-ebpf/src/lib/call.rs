@@ -65,11 +65,11 @@ fn call(ctx: *mut bpf_sock_addr, peer: Address) -> Option<i32> {
         )
     };
     let protocol = if protocol == IPPROTO_MPTCP { IPPROTO_TCP } else { protocol } as u8;
-    let clauses = select::call_clauses(peer, port);
-    if clauses == 0 {
+    let fit = select::of_call(peer, port);
+    if fit.matching == 0 {
         return None;
     }
-    let subject = Subject { clauses, protocol, hook: hook::CONNECT, cgroup: kern::current_cgroup() };
+    let subject = Subject { fit, protocol, hook: hook::CONNECT, cgroup: kern::current_cgroup() };
     let verdict = judge::judge(scope, &subject)?;
     if verdict.rule.action != action::ERRNO {
         verdict.skipped(Skip::Failed);

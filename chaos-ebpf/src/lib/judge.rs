@@ -14,7 +14,7 @@ use chaos_common::{
     window::{self, Phase},
 };
 
-use super::{count, kern, log};
+use super::{count, kern, log, select::Fit};
 use crate::maps::{KCHAOS_CONTROL, KCHAOS_COUNTERS, KCHAOS_PROTECT, KCHAOS_RULES, KCHAOS_SCOPE};
 
 /// A rule that said "hit", and where its counters are.
@@ -42,8 +42,8 @@ impl Verdict {
 
 /// What was found out about a packet or call.
 pub struct Subject {
-    /// Clauses that match it.
-    pub clauses: u64,
+    /// Clauses that it fits.
+    pub fit: Fit,
     /// Its IP protocol number.
     pub protocol: u8,
     /// The hook it is at: one bit of `chaos_common::rule::hook`.
@@ -84,8 +84,8 @@ pub fn judge(scope: &Scope, subject: &Subject) -> Option<Verdict> {
 #[inline(always)]
 fn matches(rule: &Rule, subject: &Subject) -> bool {
     rule.hooks & subject.hook != 0
-        && rule.clauses & subject.clauses != 0
-        && rule.exclude & subject.clauses == 0
+        && rule.clauses & subject.fit.matching != 0
+        && rule.exclude & subject.fit.excluding == 0
         && (rule.protocol == PROTOCOL_ANY || rule.protocol == u32::from(subject.protocol))
 }
 
@@ -97,7 +97,7 @@ fn barrier(scope: &Scope, subject: &Subject, now: u64) -> Option<Skip> {
     if !control::armed(now, lease, halt) {
         return Some(Skip::Lease);
     }
-    if clause_mask(scope.protected) & subject.clauses != 0 {
+    if clause_mask(scope.protected) & subject.fit.matching != 0 {
         return Some(Skip::Protected);
     }
     if scope.flags & scope::FLAG_PROTECTED_CGROUPS != 0 {

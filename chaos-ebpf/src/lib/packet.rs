@@ -25,13 +25,13 @@ pub fn egress(skb: &Skb) -> Option<i32> {
         return None;
     }
     let headers = parse::headers(skb)?;
-    let clauses = select::clauses(scope, headers.destination, headers.ports);
-    if clauses == 0 {
+    let fit = select::of_packet(scope, headers.destination, headers.ports, true);
+    if fit.matching == 0 {
         return None;
     }
     // Only what is judged is marked: a packet that no rule names stays as it came.
     skb.set_tag(tag | scope.tag);
-    let subject = Subject { clauses, protocol: headers.protocol, hook: hook::EGRESS, cgroup: skb.cgroup() };
+    let subject = Subject { fit, protocol: headers.protocol, hook: hook::EGRESS, cgroup: skb.cgroup() };
     let verdict = judge::judge(scope, &subject)?;
     hit(skb, &verdict, fault::drop::egress)
 }
@@ -41,12 +41,11 @@ pub fn egress(skb: &Skb) -> Option<i32> {
 pub fn ingress(skb: &Skb) -> Option<i32> {
     let scope = judge::scope()?;
     let headers = parse::headers(skb)?;
-    let near_far = headers.ports.map(|(source, destination)| (destination, source));
-    let clauses = select::clauses(scope, headers.source, near_far);
-    if clauses == 0 {
+    let fit = select::of_packet(scope, headers.source, headers.ports, false);
+    if fit.matching == 0 {
         return None;
     }
-    let subject = Subject { clauses, protocol: headers.protocol, hook: hook::INGRESS, cgroup: skb.cgroup() };
+    let subject = Subject { fit, protocol: headers.protocol, hook: hook::INGRESS, cgroup: skb.cgroup() };
     let verdict = judge::judge(scope, &subject)?;
     hit(skb, &verdict, fault::drop::ingress)
 }

@@ -15,7 +15,7 @@ const DCCP: u8 = 33;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 
-/// Extension headers that are followed before the packet is taken as "no ports". Real traffic has at most three.
+/// Extension headers that are followed before the packet is given up. Real traffic has at most three.
 const MAX_EXTENSION_HEADERS: usize = 6;
 
 /// An address of either family, in network byte order.
@@ -35,8 +35,19 @@ pub struct Headers {
     pub destination: Address,
     /// IP protocol number of the transport. `ICMPv6` is reported as ICMP, so that a rule for ICMP covers both families.
     pub protocol: u8,
-    /// Source and destination port, host byte order; `None` for protocols without ports and for later fragments.
-    pub ports: Option<(u16, u16)>,
+    /// Its ports.
+    pub ports: Ports,
+}
+
+/// The ports of a packet.
+#[derive(Clone, Copy)]
+pub enum Ports {
+    /// Source and destination, host byte order.
+    Here(u16, u16),
+    /// A later fragment: they are in the first.
+    Elsewhere,
+    /// The protocol has none.
+    None,
 }
 
 /// The headers of `skb`, if it is IP.
@@ -63,7 +74,7 @@ fn ipv4(skb: &Skb) -> Option<Headers> {
         source: Address::V4([h[12], h[13], h[14], h[15]]),
         destination: Address::V4([h[16], h[17], h[18], h[19]]),
         protocol,
-        ports: if fragment_offset == 0 { ports(skb, protocol, header_len) } else { None },
+        ports: if fragment_offset == 0 { ports(skb, protocol, header_len)? } else { Ports::Elsewhere },
     })
 }
 
@@ -77,19 +88,54 @@ fn ipv6(skb: &Skb) -> Option<Headers> {
     }
     let source = skb.load(8)?;
     let destination = skb.load(24)?;
-    let (protocol, transport) = extension_headers(skb, fixed[6], HEADER_LEN);
+    let transport = transport(skb, fixed[6], HEADER_LEN);
+    let protocol = transport.protocol;
+    if transport.offset == UNREADABLE {
+        return None;
+    }
+    let ports = if transport.offset == IN_FIRST_FRAGMENT {
+        Ports::Elsewhere
+    } else if protocol == ICMPV6 {
+        let [kind]: [u8; 1] = skb.load(transport.offset)?;
+        if is_of_the_link(kind) {
+            return None;
+        }
+        Ports::None
+    } else {
+        ports(skb, protocol, transport.offset)?
+    };
     Some(Headers {
         source: Address::V6(source),
         destination: Address::V6(destination),
         protocol: if protocol == ICMPV6 { ICMP } else { protocol },
-        ports: transport.and_then(|offset| ports(skb, protocol, offset)),
+        ports,
     })
 }
 
-/// Follows the chain of extension headers from `next` at `offset`: the transport's protocol number, and where its
-/// header starts unless it cannot be in this packet.
+/// Neighbour discovery and multicast listener messages (RFC 4861, 2710, 3810) belong to the link, like ARP, and not to a
+/// process: the kernel sends them for everyone from one socket, in the cgroup of whoever made the network namespace.
 #[inline(always)]
-fn extension_headers(skb: &Skb, mut next: u8, mut offset: u32) -> (u8, Option<u32>) {
+fn is_of_the_link(icmpv6_type: u8) -> bool {
+    matches!(icmpv6_type, 130..=137 | 143)
+}
+
+/// What follows the extension headers. Plain numbers and no `Option`: the compiler leaves the inside of a `None` undefined
+/// and moves it about all the same, which the verifier refuses.
+#[derive(Clone, Copy)]
+struct Transport {
+    protocol: u8,
+    /// From the network header; or one of the two below.
+    offset: u32,
+}
+
+/// The transport header stands in the first fragment of the datagram, and this is a later one.
+const IN_FIRST_FRAGMENT: u32 = 0;
+/// The packet ends before its headers do, or has more of them than anyone sends.
+const UNREADABLE: u32 = u32::MAX;
+
+/// Follows the chain of extension headers from `next` at `offset`.
+#[inline(always)]
+fn transport(skb: &Skb, mut next: u8, mut offset: u32) -> Transport {
     const HOP_BY_HOP: u8 = 0;
     const ROUTING: u8 = 43;
     const FRAGMENT: u8 = 44;
@@ -98,13 +144,15 @@ fn extension_headers(skb: &Skb, mut next: u8, mut offset: u32) -> (u8, Option<u3
 
     for _ in 0..MAX_EXTENSION_HEADERS {
         if !matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION) {
-            return (next, Some(offset));
+            return Transport { protocol: next, offset };
         }
-        let Some(h) = skb.load::<4>(offset) else { return (next, None) };
+        let Some(h) = skb.load::<4>(offset) else {
+            return Transport { protocol: next, offset: UNREADABLE };
+        };
         match next {
             FRAGMENT => {
                 if u16::from_be_bytes([h[2], h[3]]) & 0xfff8 != 0 {
-                    return (h[0], None);
+                    return Transport { protocol: h[0], offset: IN_FIRST_FRAGMENT };
                 }
                 offset += 8;
             }
@@ -113,14 +161,14 @@ fn extension_headers(skb: &Skb, mut next: u8, mut offset: u32) -> (u8, Option<u3
         }
         next = h[0];
     }
-    (next, None)
+    Transport { protocol: next, offset: UNREADABLE }
 }
 
 #[inline(always)]
-fn ports(skb: &Skb, protocol: u8, offset: u32) -> Option<(u16, u16)> {
+fn ports(skb: &Skb, protocol: u8, offset: u32) -> Option<Ports> {
     if !matches!(protocol, TCP | UDP | UDPLITE | SCTP | DCCP) {
-        return None;
+        return Some(Ports::None);
     }
     let p: [u8; 4] = skb.load(offset)?;
-    Some((u16::from_be_bytes([p[0], p[1]]), u16::from_be_bytes([p[2], p[3]])))
+    Some(Ports::Here(u16::from_be_bytes([p[0], p[1]]), u16::from_be_bytes([p[2], p[3]])))
 }

@@ -7,27 +7,45 @@ use chaos_common::{
     scope::Scope,
 };
 
-use super::parse::Address;
+use super::parse::{Address, Ports};
 use crate::maps::{KCHAOS_LPORT, KCHAOS_PEER4, KCHAOS_PEER6, KCHAOS_PPORT};
 
-/// Clauses that match a far end, with the two ports as (near, far); `None` for what has no ports.
+/// Clauses that a packet or call fits.
+pub struct Fit {
+    /// Those that match it.
+    pub matching: u64,
+    /// Those that exclude it. More than match it where the ports are in another fragment: an exclusion must hold for the
+    /// whole datagram, and leaving too much alone is the safe side.
+    pub excluding: u64,
+}
+
+/// Clauses for the far end of a packet. `ports` are as the packet has them; `near_first` says that the source is the near
+/// end.
 #[inline(always)]
-pub fn clauses(scope: &Scope, peer: Address, ports: Option<(u16, u16)>) -> u64 {
+pub fn of_packet(scope: &Scope, peer: Address, ports: Ports, near_first: bool) -> Fit {
     let by_address = address(peer);
     if by_address == 0 {
-        return 0;
+        return Fit { matching: 0, excluding: 0 };
     }
+    let portless = by_address & clause_mask(scope.portless);
     match ports {
-        None => by_address & clause_mask(scope.portless),
-        Some((near, far)) => by_address & far_port(far) & near_port(near),
+        Ports::None => Fit { matching: portless, excluding: portless },
+        Ports::Elsewhere => Fit { matching: portless, excluding: by_address },
+        Ports::Here(source, destination) => {
+            let (near, far) = if near_first { (source, destination) } else { (destination, source) };
+            let matching = by_address & far_port(far) & near_port(near);
+            Fit { matching, excluding: matching }
+        }
     }
 }
 
-/// Clauses that match the far end of a call: its near port is not known yet.
+/// Clauses for the far end of a call. Its near port is not known yet, so only clauses that do not ask for one can match:
+/// those that are found at port 0, which no clause names.
 #[inline(always)]
-pub fn call_clauses(peer: Address, port: u16) -> u64 {
+pub fn of_call(peer: Address, port: u16) -> Fit {
     let by_address = address(peer);
-    if by_address == 0 { 0 } else { by_address & far_port(port) }
+    let matching = if by_address == 0 { 0 } else { by_address & far_port(port) & near_port(0) };
+    Fit { matching, excluding: matching }
 }
 
 #[inline(always)]
