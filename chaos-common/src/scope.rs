@@ -2,7 +2,7 @@
 
 use crate::ClauseBits;
 
-/// [`Scope::flags`]: some cgroups below the target are protected, so the protected table must be asked.
+/// [`Scope::flags`]: the protected table must be asked.
 pub const FLAG_PROTECTED_CGROUPS: u32 = 1 << 0;
 
 /// What the programs of one experiment need to know before they look at rules.

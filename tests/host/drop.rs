@@ -116,6 +116,12 @@ fn protocols_and_ports() {
         let big = ["udp-send-big", to.as_str(), "10"];
         assert_eq!(40, matched(&[], &big), "{to}: every fragment");
         assert_eq!(10, matched(&["--peer", &format!(":{port}")], &big), "{to}: the fragment with the ports");
+        // An exclusion holds for the whole datagram, though only its first fragment shows the port.
+        assert_eq!(
+            0,
+            matched(&["--exclude", &format!(":{port}")], &big),
+            "{to}: no fragment of what is excluded"
+        );
         ns.ip("link set lo mtu 65536");
     }
 }

@@ -68,3 +68,29 @@ fn a_scrape_equals_the_kernel_to_the_unit() {
     assert_eq!(0, value(&answer, &format!("kchaos_skipped_total{labels},reason=\"deadline\"")));
     assert!(ns.enter(|| TcpStream::connect(&address)).is_err(), "nothing listens after the end");
 }
+
+/// Metrics protect their own port, and nothing else: a connect has no near port yet.
+#[test]
+fn metrics_do_not_switch_connect_faults_off() {
+    let _serial = serial();
+    let (ns, cgroup) = (NetNs::new(), Cgroup::new("target"));
+    let sink = Sink::new(&ns, "127.0.0.1".parse().unwrap());
+    let to = sink.address.to_string();
+    let address = free_address();
+    let words = [
+        "inject",
+        "connect",
+        "--for",
+        "60s",
+        "--cgroup",
+        cgroup.name(),
+        "--errno",
+        "EIO",
+        "--metrics",
+        &address,
+    ];
+    let kchaos = Kchaos::start(&ns, &words);
+    let got = calls(&ns, &cgroup, &["udp-send", &to, "20"]);
+    assert_eq!(Some(&20), got.failed.get(&libc::EIO), "{got:?}");
+    assert_eq!(20, kchaos.stop().count(0, "injected"));
+}

@@ -113,6 +113,32 @@ fn protocols() {
     }
 }
 
+/// Neighbour discovery is the link's, like ARP, whatever the rule; an echo request is the process's.
+#[test]
+fn neighbour_discovery_is_left_alone() {
+    let _serial = serial();
+    let of_type = |kind: u8| v6(ICMPV6).ports(u16::from(kind) << 8, 0);
+    let mut bench = Bench::new("[[fault]]\nkind = \"drop\"\ndirection = \"both\"\n");
+    for (kind, expected) in [
+        (128, true),
+        (129, true),
+        (1, true),
+        (130, false),
+        (133, false),
+        (135, false),
+        (136, false),
+        (143, false),
+    ] {
+        assert_eq!(expected, bench.lost_on_egress(&of_type(kind).bytes()), "type {kind}");
+        assert_eq!(expected, bench.lost_on_ingress(&raw_type(kind).bytes()), "type {kind}");
+    }
+}
+
+/// As [`Packet::reversed`] exchanges the bytes that are the type here, the packet for ingress is made anew.
+fn raw_type(kind: u8) -> Packet {
+    Packet::v6("2001:db8:5::7", "2001:db8::1", ICMPV6).ports(u16::from(kind) << 8, 0)
+}
+
 #[test]
 fn addresses() {
     let _serial = serial();

@@ -109,3 +109,30 @@ fn our_own_metrics() {
     assert_eq!(0, ended.count(0, "injected"), "{json}");
     assert!(json["faults"][0]["skipped"]["protected"].as_u64().unwrap() >= 20, "{json}");
 }
+
+/// A protected service that is restarted while the experiment runs is protected again.
+#[test]
+fn a_restarted_sshd() {
+    let _serial = serial();
+    let ns = NetNs::new();
+    let (target, socket) = (Cgroup::new("system"), ns.enter(|| UdpSocket::bind("127.0.0.1:0").unwrap()));
+    let to = socket.local_addr().unwrap().to_string();
+    let kchaos =
+        Kchaos::start_with(&["inject", "drop", "--for", "60s", "--cgroup", target.name()], |c| ns.place(c));
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("sshd");
+    std::fs::copy(kchaos_tests::kct(), &program).unwrap();
+    let service = target.child("sshd");
+    let mut command = std::process::Command::new(&program);
+    command.args(["serve", "7401"]);
+    ns.place(&mut command);
+    service.place(&mut command);
+    let mut sshd = command.spawn().unwrap();
+    // It is looked for every second.
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    drop(calls(&ns, &service, &["udp-send", &to, "10"]));
+    let ended = kchaos.stop();
+    assert_eq!((10, 0), (ended.count(0, "matched"), ended.count(0, "injected")), "{ended:?}");
+    let _killed = sshd.kill();
+    let _reaped = sshd.wait();
+}

@@ -1,6 +1,6 @@
 //! Scope: children of the cgroup, other network namespaces, packets that pass several devices, host.
 
-use std::{net::UdpSocket, time::Duration};
+use std::{net::UdpSocket, os::unix::process::CommandExt, time::Duration};
 
 use kchaos_tests::{
     Cgroup, Kchaos, NetNs, serial,
@@ -201,4 +201,81 @@ fn shadow_and_windows() {
     assert_eq!((1000, 0), (ended.count(1, "matched"), ended.count(1, "injected")));
     let shadow = json["faults"][1]["skipped"]["shadow"].as_u64().unwrap();
     kchaos_tests::assert_share("shadow", 0.4, shadow, 1000);
+}
+
+/// A service that is restarted gets a new cgroup under the old name: the experiment says so instead of running on empty.
+#[test]
+fn a_target_that_goes_away_ends_the_experiment() {
+    let _serial = serial();
+    let ns = NetNs::new();
+    let cgroup = Cgroup::new("restarted");
+    let kchaos = Kchaos::start(&ns, &["inject", "drop", "--for", "60s", "--cgroup", cgroup.name()]);
+    drop(cgroup);
+    let ended = kchaos.wait();
+    assert_eq!(Some(3), ended.code, "{ended:?}");
+    assert_eq!("target_gone", ended.json()["ended"]["reason"]);
+}
+
+/// A process of the target whose namespace cannot be looked at is an error, not a reason to attach elsewhere.
+#[test]
+fn a_namespace_that_cannot_be_seen_is_an_error() {
+    let _serial = serial();
+    let (ns, elsewhere) = (NetNs::new(), NetNs::new());
+    let cgroup = Cgroup::new("container");
+    let mut resident = traffic::helper(&ns, &cgroup, &["serve", "7500"]).spawn().unwrap();
+    let kchaos = Kchaos::spawn(&["inject", "drop", "--for", "5s", "--cgroup", cgroup.name()], |command| {
+        elsewhere.place(command);
+        // SAFETY: prctl is async-signal-safe.
+        unsafe {
+            command.pre_exec(|| {
+                const CAP_SYS_PTRACE: libc::c_ulong = 19;
+                const CAP_SYS_ADMIN: libc::c_ulong = 21;
+                for capability in [CAP_SYS_PTRACE, CAP_SYS_ADMIN] {
+                    if libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) != 0 {
+                        return Err(std::io::Error::last_os_error());
+                    }
+                }
+                Ok(())
+            });
+        }
+    });
+    let ended = kchaos.wait();
+    assert_eq!(Some(4), ended.code, "{ended:?}");
+    assert!(ended.stderr.contains("CAP_SYS_PTRACE"), "{ended:?}");
+    let _killed = resident.kill();
+    let _reaped = resident.wait();
+}
+
+/// Two experiments that do not see each other's /run, as in two containers, still use different marks.
+#[test]
+fn experiments_of_two_containers_do_not_hide_packets_from_each_other() {
+    let _serial = serial();
+    let ns = NetNs::new();
+    let socket = listen(&ns, "127.0.0.1:0");
+    let to = socket.local_addr().unwrap().to_string();
+    let cgroup = Cgroup::new("twice");
+    let start = || {
+        Kchaos::start_with(
+            &["inject", "drop", "--for", "60s", "--cgroup", cgroup.name(), "--shadow", "--peer", &to],
+            |command| {
+                ns.place(command);
+                // SAFETY: unshare and mount are plain system calls; their arguments are constants.
+                unsafe {
+                    command.pre_exec(|| {
+                        let none = std::ptr::null();
+                        let private = libc::MS_REC | libc::MS_PRIVATE;
+                        let (root, run, tmpfs) = (c"/".as_ptr(), c"/run".as_ptr(), c"tmpfs".as_ptr());
+                        let failed = libc::unshare(libc::CLONE_NEWNS) != 0
+                            || libc::mount(none, root, none, private, none.cast()) != 0
+                            || libc::mount(tmpfs, run, tmpfs, 0, none.cast()) != 0;
+                        if failed { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+                    });
+                }
+            },
+        )
+    };
+    let (first, second) = (start(), start());
+    drop(calls(&ns, &cgroup, &["udp-send", &to, "100"]));
+    assert_eq!(100, first.stop().count(0, "matched"));
+    assert_eq!(100, second.stop().count(0, "matched"));
 }

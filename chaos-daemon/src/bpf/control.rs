@@ -3,9 +3,9 @@
 use std::io;
 
 use aya::maps::{Array, Map, MapData, MapError, loaded_maps};
-use chaos_common::control;
+use chaos_common::{control, scope::Scope};
 
-use super::BpfError;
+use super::{BpfError, object::SCOPE};
 
 /// What came of halting everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +43,19 @@ fn halt(map: u32) -> Result<(), MapError> {
     let mut slots: Array<_, u64> = Array::try_from(Map::Array(MapData::from_id(map)?))?;
     slots.set(control::SLOT_HALT, 1, 0)?;
     slots.set(control::SLOT_LEASE, 0, 0)
+}
+
+/// The marks (`Scope::tag`) of all experiments on the host. Without the right to list the kernel's maps (`CAP_SYS_ADMIN`)
+/// none are known.
+pub fn marks_in_use() -> u32 {
+    loaded_maps()
+        .flatten()
+        .filter(|info| info.name_as_str() == Some(SCOPE))
+        .filter_map(|info| {
+            let data = MapData::from_id(info.id()).ok()?;
+            Array::<_, Scope>::try_from(Map::Array(data)).ok()?.get(&0, 0).ok()
+        })
+        .fold(0, |marks, scope| marks | scope.tag)
 }
 
 fn is_gone(error: &MapError) -> bool {

@@ -12,7 +12,7 @@ use crate::target::{Hierarchy, OwnCgroup};
 pub enum Feature {
     /// tcx programs on egress (Linux 6.6).
     TcEgress,
-    /// `cgroup_skb` ingress programs with BPF links (5.7).
+    /// `cgroup_skb` ingress programs with BPF links and the boot clock (5.8).
     CgroupIngress,
     /// `cgroup_sock_addr` programs with return values of their own (5.18).
     CgroupConnect,
@@ -55,7 +55,7 @@ impl Feature {
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::TcEgress => "needs Linux 6.6 or later with CONFIG_NET_XGRESS",
-            Self::CgroupIngress => "needs Linux 5.7 or later with CONFIG_CGROUP_BPF and cgroup v2",
+            Self::CgroupIngress => "needs Linux 5.8 or later with CONFIG_CGROUP_BPF and cgroup v2",
             Self::CgroupConnect => "needs Linux 5.18 or later with CONFIG_CGROUP_BPF and cgroup v2",
         }
     }

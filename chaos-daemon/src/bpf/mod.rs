@@ -14,7 +14,7 @@ mod test_run;
 use thiserror::Error;
 
 pub use attach::Attached;
-pub use control::{Halted, halt_all};
+pub use control::{Halted, halt_all, marks_in_use};
 pub use feature::{Feature, probe};
 pub use object::Object;
 pub use test_run::TestVerdict;

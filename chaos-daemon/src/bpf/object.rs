@@ -11,7 +11,7 @@ use crate::engine::Tables;
 
 static IMAGE: &[u8] = aya::include_bytes_aligned!(env!("KCHAOS_BPF_OBJECT"));
 
-const SCOPE: &str = "KCHAOS_SCOPE";
+pub(super) const SCOPE: &str = "KCHAOS_SCOPE";
 const RULES: &str = "KCHAOS_RULES";
 const COUNTERS: &str = "KCHAOS_COUNTERS";
 const PEER4: &str = "KCHAOS_PEER4";
@@ -76,6 +76,12 @@ impl Object {
             table.insert(id, 1, 0).map_err(wrong(PROTECTED))?;
         }
         Ok(())
+    }
+
+    /// Protects another cgroup while the experiment runs.
+    pub fn protect(&mut self, cgroup_id: u64) -> Result<(), BpfError> {
+        let mut table: HashMap<_, u64, u32> = self.map(PROTECTED)?;
+        table.insert(cgroup_id, 1, 0).map_err(|error| BpfError::Map { name: PROTECTED, error })
     }
 
     /// Switches everything on for an experiment that starts at the boot time `start_ns`: the rules with their times, the first lease, and last the number of rules, which is what

@@ -1,9 +1,11 @@
 //! `kchaos clean`: removes what a killed kchaos could not remove itself.
 
+use std::path::PathBuf;
+
 use serde_json::json;
 
 use super::{Exit, Failure, Format, output};
-use crate::target::{Hierarchy, remove_leftovers};
+use crate::target::{Hierarchy, Leftovers, remove_leftovers};
 
 /// Arguments of `kchaos clean`.
 #[derive(Debug, clap::Args)]
@@ -15,12 +17,22 @@ pub struct Args {
 
 /// Runs it.
 pub fn main(args: &Args) -> Result<Exit, Failure> {
-    let removed: Vec<String> =
-        remove_leftovers(&Hierarchy::find()?).into_iter().map(|p| p.display().to_string()).collect();
+    let Leftovers { removed, stuck } = remove_leftovers(&Hierarchy::find()?);
+    let names =
+        |paths: &[PathBuf]| -> Vec<String> { paths.iter().map(|p| p.display().to_string()).collect() };
+    let (removed, stuck) = (names(&removed), names(&stuck));
     match args.output {
-        Format::Json => output::json(&json!({ "removed": removed }))?,
-        Format::Text if removed.is_empty() => output::text("nothing was left behind\n")?,
-        Format::Text => output::text(&format!("removed {}\n", removed.join("\nremoved ")))?,
+        Format::Json => output::json(&json!({ "removed": removed, "stuck": stuck }))?,
+        Format::Text if removed.is_empty() && stuck.is_empty() => output::text("nothing was left behind\n")?,
+        Format::Text => {
+            output::text(&removed.iter().map(|p| format!("removed {p}\n")).collect::<Vec<_>>().concat())?;
+        }
     }
-    Ok(Exit::Done)
+    if stuck.is_empty() {
+        return Ok(Exit::Done);
+    }
+    Err(Failure::Host(format!(
+        "something still runs in {}: this kernel cannot end a whole cgroup; end the processes in its cgroup.procs",
+        stuck.join(", ")
+    )))
 }

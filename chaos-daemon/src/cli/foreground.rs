@@ -54,7 +54,7 @@ pub fn run(experiment: Experiment, args: &Args) -> Result<Exit, Failure> {
     }
     Ok(match outcome.ended {
         Ended::TimeBox | Ended::CommandEnded(_) => Exit::Done,
-        Ended::Interrupted(_) | Ended::Halted => Exit::Stopped,
+        Ended::Interrupted(_) | Ended::Halted | Ended::TargetGone => Exit::Stopped,
     })
 }
 
@@ -90,7 +90,11 @@ async fn drive(experiment: Experiment, args: &Args) -> Result<Outcome, Failure> 
             }
             _ = ticks.tick() => {
                 let mut session = session.lock().await;
-                if session.keep_alive()? == Life::Halted { break Ended::Halted }
+                match session.keep_alive()? {
+                    Life::GoesOn => {}
+                    Life::Halted => break Ended::Halted,
+                    Life::TargetGone => break Ended::TargetGone,
+                }
                 progress.show(&session)?;
             }
         }
@@ -101,13 +105,17 @@ async fn drive(experiment: Experiment, args: &Args) -> Result<Outcome, Failure> 
         server.abort();
     }
     if let Some(command) = &mut command {
-        tokio::select! {
-            stopped = command.stop() => { stopped.context("ending the target's command")?; }
-            // A second Ctrl-C: do not wait for it; its cgroup is killed when the session goes.
-            _ = signals.next() => {}
-        }
+        end_command(command, &mut signals).await?;
     }
     Ok(outcome)
+}
+
+async fn end_command(command: &mut Command, signals: &mut Signals) -> anyhow::Result<()> {
+    tokio::select! {
+        stopped = command.stop() => stopped.map(drop).context("ending the target's command"),
+        // A second Ctrl-C: do not wait for it; its cgroup is killed when the session goes.
+        _ = signals.next() => Ok(()),
+    }
 }
 
 /// Never, where there is no command.

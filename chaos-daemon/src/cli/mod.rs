@@ -32,7 +32,8 @@ pub struct Args {
 const AFTER_HELP: &str = "Exit codes:
   0   the command did its work
   2   bad input; nothing was applied
-  3   the experiment was stopped before its time box was over (Ctrl-C, SIGTERM, kchaos halt)
+  3   the experiment was stopped before its time box was over (Ctrl-C, SIGTERM, kchaos halt,
+      or because its target went away)
   4   this host cannot do it: a capability or a kernel feature is missing
   70  a bug in kchaos
 
@@ -46,7 +47,7 @@ enum Verb {
     Run(run::Args),
     /// Stop experiments at once
     Halt(halt::Args),
-    /// Remove what a killed kchaos may have left behind (empty cgroups)
+    /// Remove what a killed kchaos may have left behind (the cgroup of a command, and what runs in it)
     Clean(clean::Args),
     /// A tour: a small service and its client, a baseline, then each fault this kernel can do
     Demo(demo::Args),

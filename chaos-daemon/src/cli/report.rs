@@ -91,6 +91,7 @@ fn ended(ended: &Ended) -> String {
         Ended::TimeBox => "ended".to_owned(),
         Ended::Interrupted(by) => format!("stopped by {by}"),
         Ended::Halted => "halted by kchaos halt".to_owned(),
+        Ended::TargetGone => "the target's cgroup went away (was it restarted?)".to_owned(),
         Ended::CommandEnded(how) => format!("the command ended by itself ({how})"),
     }
 }

@@ -20,6 +20,8 @@ pub enum Ended {
     Interrupted(String),
     /// `kchaos halt`.
     Halted,
+    /// The target's cgroup went away.
+    TargetGone,
     /// The command that was the target ended by itself.
     CommandEnded(String),
 }

@@ -1,6 +1,10 @@
 //! One running experiment.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use chaos_common::{control::LEASE_NS, counters::Counters};
 use thiserror::Error;
@@ -13,17 +17,20 @@ use super::{
     tables::{Addresses, Tables},
 };
 use crate::{
-    bpf::{Attached, BpfError, Feature, Object},
+    bpf::{self, Attached, BpfError, Feature, Object},
     config::{ConfigError, Experiment, Mode, Problem, TargetSpec, value::Host},
     guard::{
         capabilities::{self, MissingCapabilities},
         protected::Protected,
     },
-    target::{self, Command, Hierarchy, OwnCgroup, Target, TargetError},
+    target::{self, Cgroup, Command, Hierarchy, OwnCgroup, Target, TargetError},
 };
 
 /// How often the lease is extended: often enough that a busy machine does not lose it.
 pub const LEASE_TICK: Duration = Duration::from_millis(200);
+
+/// How often protected processes are looked for while an experiment runs.
+const PROTECT_EVERY: Duration = Duration::from_secs(1);
 
 /// What the caller adds to the file.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +75,9 @@ pub struct Session {
     /// The command that runs as the target.
     pub command: Option<Command>,
     tables: Tables,
+    hierarchy: Hierarchy,
+    cgroup: Cgroup,
+    looked: Instant,
     started_ns: u64,
     // Dropped last: the command's cgroup goes when nothing is attached any more.
     own_cgroup: Option<OwnCgroup>,
@@ -80,12 +90,13 @@ impl Session {
         capabilities::check()?;
         let names = resolve_names(&experiment).await?;
         let mut target = target::resolve(&experiment.target).map_err(|e| in_file(&experiment, e))?;
-        let protected = Protected::find(&Hierarchy::find()?, &target.cgroup, options.own_ports.clone());
+        let hierarchy = Hierarchy::find()?;
+        let protected = Protected::find(&hierarchy, &target.cgroup, options.own_ports.clone());
         refuse_protected_target(&experiment, &target, &protected)?;
         let seed = experiment.seed.unwrap_or_else(fresh_seed);
         let mut tables =
             Tables::compile(&experiment, &names, &protected, seed).map_err(|p| experiment.mistake(p))?;
-        let slot = Slot::take()?;
+        let slot = Slot::take(bpf::marks_in_use())?;
         tables.scope.cgroup_id = target.cgroup.id;
         tables.scope.cgroup_level = target.cgroup.level;
         tables.scope.tag = slot.tag();
@@ -106,6 +117,9 @@ impl Session {
             object,
             command: None,
             tables,
+            hierarchy,
+            cgroup: target.cgroup,
+            looked: Instant::now(),
             started_ns,
             own_cgroup: None,
             _slot: slot,
@@ -139,8 +153,30 @@ impl Session {
         if self.object.halted()? {
             return Ok(Life::Halted);
         }
+        if !self.cgroup.is_there() {
+            return Ok(Life::TargetGone);
+        }
+        if self.looked.elapsed() >= PROTECT_EVERY {
+            self.protect_newcomers()?;
+        }
         self.object.extend_lease(boot_ns() + LEASE_NS)?;
         Ok(Life::GoesOn)
+    }
+
+    /// A protected service may be restarted while the experiment runs, and is then in a cgroup of another id.
+    fn protect_newcomers(&mut self) -> Result<(), BpfError> {
+        self.looked = Instant::now();
+        if self.experiment.allow_protected {
+            return Ok(());
+        }
+        let now = Protected::find(&self.hierarchy, &self.cgroup, Vec::new());
+        for (id, cgroup) in now.cgroups {
+            if !self.protected.cgroups.contains_key(&id) {
+                self.object.protect(id)?;
+                self.protected.cgroups.insert(id, cgroup);
+            }
+        }
+        Ok(())
     }
 
     /// What each fault has done so far, in file order.
@@ -154,8 +190,7 @@ impl Session {
         let halted = self.object.halt();
         self.object.detach()?;
         halted?;
-        // A program that was already running when its link went may still be counting; none runs this long.
-        std::thread::sleep(Duration::from_millis(5));
+        wait_for_running_programs();
         let counters = self.counters()?;
         let faults = self.experiment.faults.iter().zip(&self.tables.rules).zip(&counters);
         Ok(Outcome {
@@ -190,6 +225,8 @@ pub enum Life {
     GoesOn,
     /// `kchaos halt` has switched it off.
     Halted,
+    /// The target's cgroup is gone: there is nothing left to hit. A service that is restarted gets a new one.
+    TargetGone,
 }
 
 impl Drop for Session {
@@ -198,6 +235,18 @@ impl Drop for Session {
         if let Err(error) = self.object.halt() {
             tracing::debug!("halting while dropping: {error}");
         }
+    }
+}
+
+/// A program that was already running when its link went may still be counting. Programs run inside RCU read-side sections,
+/// and membarrier(2)'s global command waits for all of them to end (`kernel/sched/membarrier.c`).
+fn wait_for_running_programs() {
+    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+    // SAFETY: a system call without pointers.
+    let waited = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if waited != 0 {
+        // Not on a kernel with isolated (nohz_full) CPUs; no program of ours runs this long.
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -1,8 +1,9 @@
-//! Which of the 16 marks on a packet this experiment uses.
+//! Which mark on a packet this experiment uses: one of the upper eight bits of `tc_index`.
 //!
 //! A packet passes several devices on its way out and is marked by the first that judges it. Experiments that run at the
-//! same time need marks of their own. The mark is a lock on a file in /run/kchaos: it is free again when its holder dies,
-//! however it dies.
+//! same time need marks of their own. The mark is a lock on a file in /run/kchaos, free again when its holder dies,
+//! however it dies; and not in use by any experiment that the kernel knows of, as a container has a /run of its own.
+//! The lower eight bits are left alone: Cilium keeps flags there, and classids that other filters leave are small.
 
 use std::{
     fs::{self, File},
@@ -15,7 +16,8 @@ use nix::fcntl::{Flock, FlockArg};
 use thiserror::Error;
 
 const DIR: &str = "/run/kchaos";
-const SLOTS: u32 = 16;
+const SLOTS: u32 = 8;
+const FIRST_BIT: u32 = 8;
 
 /// A mark that is ours as long as this lives.
 #[derive(Debug)]
@@ -43,15 +45,15 @@ pub enum SlotError {
 }
 
 impl Slot {
-    /// Takes the first free mark.
-    pub fn take() -> Result<Self, SlotError> {
+    /// Takes the first mark that is free here and not among `used`, the marks of all experiments the kernel knows of.
+    pub fn take(used: u32) -> Result<Self, SlotError> {
         let dir = PathBuf::from(DIR);
         fs::DirBuilder::new()
             .mode(0o700)
             .recursive(true)
             .create(&dir)
             .map_err(|error| SlotError::Io { path: dir.clone(), error })?;
-        for number in 0..SLOTS {
+        for number in (0..SLOTS).filter(|n| used & bit(*n) == 0) {
             let path = dir.join(format!("slot-{number}"));
             let file = File::options()
                 .create(true)
@@ -68,8 +70,12 @@ impl Slot {
         Err(SlotError::Full)
     }
 
-    /// The mark: one bit of 16.
+    /// The mark: one bit of `tc_index`.
     pub fn tag(&self) -> u32 {
-        1 << self.number
+        bit(self.number)
     }
+}
+
+fn bit(number: u32) -> u32 {
+    1 << (FIRST_BIT + number)
 }

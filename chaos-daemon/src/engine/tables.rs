@@ -162,9 +162,8 @@ impl Tables {
         }
         self.scope.protected = clause_bits(mask);
         self.protected_cgroups = cgroups.keys().copied().collect();
-        if !cgroups.is_empty() {
-            self.scope.flags |= FLAG_PROTECTED_CGROUPS;
-        }
+        // Even if there are none yet: sshd may be restarted while the experiment runs.
+        self.scope.flags |= FLAG_PROTECTED_CGROUPS;
         Ok(())
     }
 

@@ -54,11 +54,12 @@ impl Protected {
     pub fn find(hierarchy: &Hierarchy, target: &Cgroup, own_ports: Vec<u16>) -> Self {
         let cgroups = target
             .processes()
+            .pids
             .into_iter()
             .filter_map(|pid| {
                 let process = procfs::process::Process::new(pid).ok()?;
                 let comm = process.stat().ok()?.comm;
-                if pid != 1 && !PROGRAMS.contains(&comm.as_str()) && !comm.starts_with("containerd-shim") {
+                if pid != 1 && !is_protected(&comm) {
                     return None;
                 }
                 let name = process.cgroups().ok()?.0.into_iter().find(|c| c.hierarchy == 0)?.pathname;
@@ -69,6 +70,11 @@ impl Protected {
         let peers = METADATA.iter().filter_map(|a| a.parse::<IpAddr>().ok()).map(IpNet::from).collect();
         Self { cgroups, peers, local_ports: own_ports }
     }
+}
+
+fn is_protected(comm: &str) -> bool {
+    // sshd-session and sshd-auth of newer OpenSSH, containerd-shim-runc-v2 and its like.
+    PROGRAMS.contains(&comm) || comm.starts_with("sshd-") || comm.starts_with("containerd-shim")
 }
 
 #[cfg(test)]

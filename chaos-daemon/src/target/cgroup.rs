@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io,
     os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf},
 };
@@ -37,7 +38,7 @@ impl Hierarchy {
     pub fn find() -> Result<Self, TargetError> {
         let mounts = procfs::process::Process::myself()
             .and_then(|me| me.mountinfo())
-            .map_err(|e| TargetError::io("reading /proc/self/mountinfo", std::io::Error::other(e)))?;
+            .map_err(|e| TargetError::io("reading /proc/self/mountinfo", io::Error::other(e)))?;
         let mount =
             mounts.into_iter().find(|m| m.fs_type == "cgroup2").ok_or(TargetError::NoHierarchy)?.mount_point;
         let inode = std::fs::metadata(&mount)
@@ -54,13 +55,17 @@ impl Hierarchy {
 
     /// The cgroup `name`: a path below the root, or the full path of its directory.
     pub fn cgroup(&self, name: &str) -> Result<Cgroup, TargetError> {
+        let what = || format!("opening the cgroup {name}");
+        // Never followed: "/a/../b" is "/b" to some and "/a/b" to others.
+        if Path::new(name).components().any(|c| c == Component::ParentDir) {
+            return Err(TargetError::io(what(), io::Error::from(io::ErrorKind::NotFound)));
+        }
         let relative = self.relative(name);
         let path = self.mount.join(&relative);
-        let what = || format!("opening the cgroup {}", path.display());
         let dir = File::open(&path).map_err(|e| TargetError::io(what(), e))?;
         let meta = dir.metadata().map_err(|e| TargetError::io(what(), e))?;
         if !meta.is_dir() {
-            return Err(TargetError::io(what(), std::io::Error::from(std::io::ErrorKind::NotADirectory)));
+            return Err(TargetError::io(what(), io::Error::from(io::ErrorKind::NotADirectory)));
         }
         let level = u32::try_from(relative.components().count()).unwrap_or(u32::MAX);
         Ok(Cgroup { name: format!("/{}", relative.display()), id: meta.ino(), level, path, dir })
@@ -73,7 +78,7 @@ impl Hierarchy {
         format!("/{}", there.unwrap_or(Path::new("")).display())
     }
 
-    /// The path below the mount, without dots: ".." must not lead out of the hierarchy.
+    /// The path below the mount, without dots.
     fn relative(&self, name: &str) -> PathBuf {
         let path = Path::new(name);
         let below = path.strip_prefix(&self.mount).unwrap_or(path);
@@ -81,25 +86,50 @@ impl Hierarchy {
     }
 }
 
+/// The processes of a cgroup.
+#[derive(Debug, Default)]
+pub struct Processes {
+    /// Those that this pid namespace sees.
+    pub pids: Vec<i32>,
+    /// Whether there are others.
+    pub hidden: bool,
+}
+
 impl Cgroup {
-    /// The processes in it and below it, as far as this pid namespace sees them.
-    pub fn processes(&self) -> Vec<i32> {
-        let mut found = Vec::new();
+    /// The processes in it and below it.
+    pub fn processes(&self) -> Processes {
+        let mut found = Processes::default();
         collect(&self.path, &mut found);
         found
+    }
+
+    /// Whether its directory is still the same: a service that is restarted gets a new cgroup under the old name.
+    pub fn is_there(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|now| now.ino() == self.id)
     }
 }
 
 /// A cgroup that disappears while it is read simply has no processes any more.
-fn collect(dir: &Path, found: &mut Vec<i32>) {
+fn collect(dir: &Path, found: &mut Processes) {
     let procs = std::fs::read_to_string(dir.join("cgroup.procs"))
         // A threaded cgroup lists its threads only.
         .or_else(|_| std::fs::read_to_string(dir.join("cgroup.threads")))
         .unwrap_or_default();
-    // 0 stands for a process outside this pid namespace.
-    found.extend(procs.lines().filter_map(|l| l.parse::<i32>().ok()).filter(|pid| *pid > 0));
-    let Ok(children) = std::fs::read_dir(dir) else { return };
-    for child in children.flatten().filter(|c| c.file_type().is_ok_and(|t| t.is_dir())) {
-        collect(&child.path(), found);
+    for pid in procs.lines().filter_map(|l| l.parse::<i32>().ok()) {
+        // 0 stands for a process outside this pid namespace.
+        if pid == 0 {
+            found.hidden = true;
+        } else {
+            found.pids.push(pid);
+        }
     }
+    for child in children(dir) {
+        collect(&child, found);
+    }
+}
+
+/// The cgroups right below a cgroup.
+pub(super) fn children(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    entries.flatten().filter(|c| c.file_type().is_ok_and(|t| t.is_dir())).map(|c| c.path()).collect()
 }

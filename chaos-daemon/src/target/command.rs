@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::Write,
+    io,
     os::{fd::AsRawFd, unix::process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -10,41 +10,58 @@ use std::{
     time::Duration,
 };
 
+use nix::fcntl::{Flock, FlockArg};
 use tokio::{process::Child, time};
 
-use super::{Cgroup, Hierarchy, TargetError};
+use super::{Cgroup, Hierarchy, TargetError, cgroup::children};
 
-/// Prefix of the cgroups that we make; what follows is the pid of their owner.
+/// Prefix of the cgroups that we make.
 const PREFIX: &str = "kchaos-";
 
 /// How long a command may take to end after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A cgroup that we made; removed when dropped, with everything that still runs in it.
+///
+/// Its directory is locked as long as its owner lives. That tells a leftover from one in use, also to a kchaos in another
+/// pid namespace, where pids say nothing.
 #[derive(Debug)]
 pub struct OwnCgroup {
     hierarchy: Hierarchy,
     name: String,
     path: PathBuf,
+    _lock: Flock<File>,
 }
 
 impl OwnCgroup {
     /// Makes a cgroup under the root of the hierarchy.
     pub fn create(hierarchy: &Hierarchy) -> Result<Self, TargetError> {
+        Self::create_for(hierarchy, "target")
+    }
+
+    /// Makes a cgroup called `kchaos-PID-NUMBER-purpose`.
+    pub fn create_for(hierarchy: &Hierarchy, purpose: &str) -> Result<Self, TargetError> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        Self::create_for(hierarchy, &NUMBER.fetch_add(1, Ordering::Relaxed).to_string())
-    }
-
-    /// Makes a cgroup called `kchaos-PID-suffix`.
-    pub fn create_for(hierarchy: &Hierarchy, suffix: &str) -> Result<Self, TargetError> {
-        Self::named(hierarchy, &format!("{PREFIX}{}-{suffix}", std::process::id()))
-    }
-
-    fn named(hierarchy: &Hierarchy, name: &str) -> Result<Self, TargetError> {
-        let path = hierarchy.mount().join(name);
-        std::fs::create_dir(&path)
-            .map_err(|e| TargetError::io(format!("making the cgroup {}", path.display()), e))?;
-        Ok(Self { hierarchy: hierarchy.clone(), name: format!("/{name}"), path })
+        loop {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let name = format!("{PREFIX}{}-{number}-{purpose}", std::process::id());
+            let path = hierarchy.mount().join(&name);
+            match std::fs::create_dir(&path) {
+                Ok(()) => {}
+                // Of an owner with the same pid in another pid namespace.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists && number < 1000 => continue,
+                Err(e) => return Err(TargetError::io(format!("making the cgroup {}", path.display()), e)),
+            }
+            // Somebody's clean-up may have come in between; then there is another number.
+            if let Some(lock) = lock(&path) {
+                return Ok(Self {
+                    hierarchy: hierarchy.clone(),
+                    name: format!("/{name}"),
+                    path,
+                    _lock: lock,
+                });
+            }
+        }
     }
 
     /// The cgroup.
@@ -55,14 +72,14 @@ impl OwnCgroup {
     /// Starts `words` in the cgroup as the target of an experiment. Its standard output goes to our standard error: ours
     /// is for results.
     pub fn start(&self, words: &[String]) -> Result<Command, TargetError> {
-        Ok(Command { child: self.spawn(words, std::io::stderr())? })
+        Ok(Command { child: self.spawn(words, io::stderr())? })
     }
 
     /// Starts `words` in the cgroup, from the first instruction on. It gets SIGKILL if the calling thread dies.
     pub fn spawn(&self, words: &[String], stdout: impl Into<Stdio>) -> Result<Child, TargetError> {
         let (program, arguments) = words
             .split_first()
-            .ok_or_else(|| TargetError::io("starting the command", std::io::ErrorKind::InvalidInput))?;
+            .ok_or_else(|| TargetError::io("starting the command", io::ErrorKind::InvalidInput))?;
         let procs = self.path.join("cgroup.procs");
         let procs = File::options()
             .write(true)
@@ -76,10 +93,10 @@ impl OwnCgroup {
         unsafe {
             command.pre_exec(move || {
                 if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
-                    return Err(std::io::Error::last_os_error());
+                    return Err(io::Error::last_os_error());
                 }
                 if libc::write(fd, c"0".as_ptr().cast(), 1) != 1 {
-                    return Err(std::io::Error::last_os_error());
+                    return Err(io::Error::last_os_error());
                 }
                 Ok(())
             });
@@ -93,21 +110,37 @@ impl OwnCgroup {
 
 impl Drop for OwnCgroup {
     fn drop(&mut self) {
-        // Linux 5.14 and later; before, the SIGKILL of the command itself must do.
-        if let Ok(mut kill) = File::options().write(true).open(self.path.join("cgroup.kill")) {
-            let _ignored_if_empty = kill.write_all(b"1");
+        if !remove(&self.path) {
+            tracing::warn!("the cgroup {} is still in use and was not removed", self.path.display());
         }
-        // A killed process leaves its cgroup a moment later.
-        for _ in 0..200 {
-            match std::fs::remove_dir(&self.path) {
-                Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                _ => return,
-            }
-        }
-        tracing::warn!("the cgroup {} is still in use and was not removed", self.path.display());
     }
+}
+
+/// `None` if its owner lives, or it is gone.
+fn lock(path: &Path) -> Option<Flock<File>> {
+    Flock::lock(File::open(path).ok()?, FlockArg::LockExclusiveNonblock).ok().filter(|_| path.exists())
+}
+
+/// Ends everything that runs in a cgroup of ours and below it, and removes it. Answers whether it is gone.
+fn remove(path: &Path) -> bool {
+    // Linux 5.14 and later; before, whatever outlived the command itself stays, and so does the cgroup.
+    let _absent_or_gone = std::fs::write(path.join("cgroup.kill"), "1");
+    // A killed process leaves its cgroup a moment later.
+    for _ in 0..200 {
+        match remove_empty(path) {
+            Err(e) if e.raw_os_error() == Some(libc::EBUSY) => std::thread::sleep(Duration::from_millis(5)),
+            _ => break,
+        }
+    }
+    !path.exists()
+}
+
+/// Removes empty cgroups from the deepest up.
+fn remove_empty(path: &Path) -> io::Result<()> {
+    for child in children(path) {
+        remove_empty(&child)?;
+    }
+    std::fs::remove_dir(path)
 }
 
 /// The command that runs as the target.
@@ -118,12 +151,12 @@ pub struct Command {
 
 impl Command {
     /// Waits until it ends by itself.
-    pub async fn ended(&mut self) -> std::io::Result<ExitStatus> {
+    pub async fn ended(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
 
     /// Asks it to end (SIGTERM), waits, and ends it (SIGKILL) if it does not.
-    pub async fn stop(&mut self) -> std::io::Result<ExitStatus> {
+    pub async fn stop(&mut self) -> io::Result<ExitStatus> {
         if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
             let pid = nix::unistd::Pid::from_raw(pid);
             let _already_gone = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
@@ -145,36 +178,53 @@ pub(crate) fn in_words(status: ExitStatus) -> String {
     }
 }
 
-/// Removes the empty cgroups of owners that have died. A killed owner cannot remove its own; nothing runs in them.
-pub fn remove_leftovers(hierarchy: &Hierarchy) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(hierarchy.mount()) else { return Vec::new() };
-    entries
-        .flatten()
-        .filter(|e| {
-            owner(&e.file_name().to_string_lossy())
-                .is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
-        })
-        .map(|e| e.path())
-        // Only succeeds where no process and no cgroup is left inside.
-        .filter(|path| std::fs::remove_dir(path).is_ok())
-        .collect()
+/// What [`remove_leftovers`] did.
+#[derive(Debug, Default)]
+pub struct Leftovers {
+    /// Cgroups that are gone.
+    pub removed: Vec<PathBuf>,
+    /// Cgroups that something still runs in.
+    pub stuck: Vec<PathBuf>,
 }
 
-/// The pid in the name of a cgroup that we made.
-fn owner(name: &str) -> Option<u32> {
-    name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()
+/// Removes the cgroups of owners that have died, and ends what still runs in them: commands that were started as the target
+/// of an experiment, and whatever those have started. A killed owner cannot do it itself.
+pub fn remove_leftovers(hierarchy: &Hierarchy) -> Leftovers {
+    let ours = |path: &PathBuf| path.file_name().is_some_and(|n| is_ours(&n.to_string_lossy()));
+    let mut found = Leftovers::default();
+    for path in children(hierarchy.mount()).into_iter().filter(ours) {
+        let Some(_lock) = lock(&path) else { continue };
+        if remove(&path) { found.removed.push(path) } else { found.stuck.push(path) }
+    }
+    found
+}
+
+/// Whether a cgroup has a name as we give them.
+fn is_ours(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(PREFIX) else { return false };
+    let mut parts = rest.split('-');
+    let mut number = || parts.next().is_some_and(|p| p.parse::<u32>().is_ok());
+    number() && number()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::owner;
+    use super::is_ours;
 
     #[test]
     fn knows_its_own_cgroups_only() {
-        assert_eq!(Some(12), owner("kchaos-12"));
-        assert_eq!(Some(12), owner("kchaos-12-client"));
-        for other in ["kchaos", "kchaos-", "kchaos-x", "system.slice", "my-kchaos-12"] {
-            assert_eq!(None, owner(other));
+        assert!(is_ours("kchaos-12-0-target"));
+        assert!(is_ours("kchaos-12-3-cgroup_connect"));
+        for other in [
+            "kchaos",
+            "kchaos-",
+            "kchaos-12",
+            "kchaos-x-0",
+            "kchaos-daemon",
+            "system.slice",
+            "my-kchaos-12-0",
+        ] {
+            assert!(!is_ours(other), "{other}");
         }
     }
 }

@@ -12,9 +12,9 @@ use std::path::PathBuf;
 use thiserror::Error;
 use toml::Spanned;
 
-pub use cgroup::{Cgroup, Hierarchy};
+pub use cgroup::{Cgroup, Hierarchy, Processes};
 pub(crate) use command::in_words;
-pub use command::{Command, OwnCgroup, remove_leftovers};
+pub use command::{Command, Leftovers, OwnCgroup, remove_leftovers};
 pub use netns::{NetNs, inside};
 
 use crate::config::{Problem, TargetSpec};
@@ -45,6 +45,23 @@ pub enum TargetError {
          Start it in the host's (docker run --cgroupns=host, or hostPID and the host's /sys/fs/cgroup on Kubernetes)"
     )]
     NotTheRoot(PathBuf),
+    /// The network namespace of a process of the target cannot be opened.
+    #[error(
+        "cannot look at the network namespace of process {pid} of the target: {error}. That takes CAP_SYS_PTRACE \
+         (and CAP_SYS_ADMIN to enter it): run kchaos as root"
+    )]
+    UnreadableNamespace {
+        /// The process.
+        pid: i32,
+        /// The kernel's answer.
+        error: std::io::Error,
+    },
+    /// The target has processes outside the pid namespace of kchaos.
+    #[error(
+        "the cgroup {0} has processes that are not visible here: kchaos runs in a pid namespace of its own. Start it in \
+         the host's (docker run --pid=host, hostPID on Kubernetes)"
+    )]
+    HiddenProcesses(String),
     /// The command of the target is not there, or is no program.
     #[error("cannot start {program}: {error}")]
     Command {
@@ -76,7 +93,7 @@ pub fn resolve(spec: &Spanned<TargetSpec>) -> Result<Target, TargetError> {
         TargetSpec::Cgroup(name) => (existing(&hierarchy, name, spec)?, None),
         TargetSpec::Host => (hierarchy.cgroup("/")?, None),
         TargetSpec::Command(words) => {
-            remove_leftovers(&hierarchy);
+            let _what_is_stuck_is_no_obstacle = remove_leftovers(&hierarchy);
             let own = OwnCgroup::create(&hierarchy)?;
             (own.cgroup()?, Some((words.clone(), own)))
         }

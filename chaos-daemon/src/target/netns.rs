@@ -1,6 +1,6 @@
 //! Network namespaces: which ones the target's processes live in, and doing something inside one.
 
-use std::{collections::HashSet, fs::File, os::unix::fs::MetadataExt, thread};
+use std::{collections::HashSet, fs::File, io, os::unix::fs::MetadataExt, thread};
 
 use nix::sched::{CloneFlags, setns};
 
@@ -17,28 +17,39 @@ pub struct NetNs {
 }
 
 impl NetNs {
-    fn open(path: &str, ours: u64) -> std::io::Result<Self> {
+    fn open(path: &str, ours: u64) -> io::Result<Self> {
         let handle = File::open(path)?;
         let inode = handle.metadata()?.ino();
         Ok(Self { inode, ours: inode == ours, handle })
     }
 }
 
-/// The namespaces of all processes of the cgroup. A cgroup without processes gets the one kchaos runs in: that is where
-/// its first process will be unless someone arranges otherwise.
+/// The namespaces of all processes of the cgroup. An empty cgroup gets the one kchaos runs in: that is where its first
+/// process will be unless someone arranges otherwise. A process that is there and cannot be looked at is an error: its
+/// packets would be missed in silence.
 pub fn of_cgroup(cgroup: &Cgroup) -> Result<Vec<NetNs>, TargetError> {
-    let own = || TargetError::io("opening /proc/self/ns/net", std::io::Error::last_os_error());
-    let ours = std::fs::metadata("/proc/self/ns/net").map_err(|_| own())?.ino();
+    const OWN: &str = "/proc/self/ns/net";
+    let own = |e| TargetError::io(format!("opening {OWN}"), e);
+    let ours = std::fs::metadata(OWN).map_err(own)?.ino();
+    let processes = cgroup.processes();
+    if processes.hidden {
+        return Err(TargetError::HiddenProcesses(cgroup.name.clone()));
+    }
     let mut seen = HashSet::new();
-    let mut found: Vec<NetNs> = cgroup
-        .processes()
-        .into_iter()
-        // A process that has ended in between is no one to hit.
-        .filter_map(|pid| NetNs::open(&format!("/proc/{pid}/ns/net"), ours).ok())
-        .filter(|ns| seen.insert(ns.inode))
-        .collect();
+    let mut found = Vec::new();
+    for pid in processes.pids {
+        match NetNs::open(&format!("/proc/{pid}/ns/net"), ours) {
+            Ok(namespace) if seen.insert(namespace.inode) => found.push(namespace),
+            Ok(_) => {}
+            // A process that has ended in between is no one to hit.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => {}
+            // PID 1 is protected, and some sandboxes hide it from root, too.
+            Err(e) if pid == 1 => tracing::debug!("the network namespace of PID 1: {e}"),
+            Err(error) => return Err(TargetError::UnreadableNamespace { pid, error }),
+        }
+    }
     if found.is_empty() {
-        found.push(NetNs::open("/proc/self/ns/net", ours).map_err(|_| own())?);
+        found.push(NetNs::open(OWN, ours).map_err(own)?);
     }
     Ok(found)
 }

@@ -139,7 +139,7 @@ impl Stage {
             let mut ticks = time::interval(LEASE_TICK);
             loop {
                 ticks.tick().await;
-                if session.keep_alive()? == Life::Halted {
+                if session.keep_alive()? != Life::GoesOn {
                     return Ok::<_, BpfError>(());
                 }
             }
