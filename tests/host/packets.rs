@@ -1,86 +1,13 @@
 //! Tables of packets through the real programs (`BPF_PROG_TEST_RUN`): what matches, what does not, and that a packet which
 //! nothing hits comes out byte for byte as it went in.
 
+mod bench;
 mod build;
 
-use std::collections::BTreeMap;
-
+use bench::{Bench, EGRESS, LOST};
 use build::{DCCP, HOP_BY_HOP, ICMP, ICMPV6, Packet, TCP, UDP};
-use chaos_daemon::{
-    bpf::{Feature, Object},
-    config,
-    engine::{Tables, boot_ns},
-    guard::protected::Protected,
-};
+use chaos_daemon::engine::boot_ns;
 use kchaos_tests::serial;
-
-const EGRESS: &str = "kchaos_egress";
-const INGRESS: &str = "kchaos_ingress";
-
-/// `TC_ACT_REDIRECT`, to a device that does not exist.
-const LOST: i32 = 7;
-/// `TC_ACT_UNSPEC`: no opinion.
-const NEXT: i32 = -1;
-
-/// The programs, armed for the whole host: this test is part of it.
-struct Bench {
-    object: Object,
-}
-
-impl Bench {
-    fn new(faults: &str) -> Self {
-        Self::started(faults, boot_ns(), u64::MAX)
-    }
-
-    fn started(faults: &str, start_ns: u64, lease_ns: u64) -> Self {
-        let text = format!("duration = \"60s\"\nseed = 1\n[target]\nhost = true\n{faults}");
-        let experiment = config::parse("test", &text, "test").unwrap();
-        let mut tables =
-            Tables::compile(&experiment, &BTreeMap::default(), &Protected::default(), 1).unwrap();
-        tables.scope.cgroup_id = 1;
-        tables.scope.tag = 1;
-        let mut object = Object::load(&[Feature::TcEgress, Feature::CgroupIngress]).unwrap();
-        object.fill(&tables).unwrap();
-        object.arm(&tables, start_ns, lease_ns).unwrap();
-        Self { object }
-    }
-
-    /// Whether the packet is lost on its way out; if not, it must be unchanged.
-    fn lost_on_egress(&mut self, packet: &[u8]) -> bool {
-        let verdict = self.object.test_run(EGRESS, packet, 1).unwrap();
-        match verdict.answer {
-            LOST => true,
-            NEXT => {
-                assert_eq!(packet, verdict.packet, "a packet that was not hit is damaged");
-                false
-            }
-            other => panic!("answer {other}"),
-        }
-    }
-
-    /// The same on its way in.
-    fn lost_on_ingress(&mut self, packet: &[u8]) -> bool {
-        let verdict = self.object.test_run(INGRESS, packet, 1).unwrap();
-        match verdict.answer {
-            0 => true,
-            1 => {
-                // The kernel runs these programs without a link-layer header and hands zeros back for it.
-                const ETHERNET: usize = 14;
-                assert_eq!(
-                    packet[ETHERNET..],
-                    verdict.packet[ETHERNET..],
-                    "a packet that was not hit is damaged"
-                );
-                false
-            }
-            other => panic!("answer {other}"),
-        }
-    }
-
-    fn matched(&self) -> u64 {
-        self.object.counters(1).unwrap()[0].matched
-    }
-}
 
 /// Every packet against one rule for the far end, both ways.
 fn assert_table(fault: &str, rows: &[(&str, Packet, bool)]) {

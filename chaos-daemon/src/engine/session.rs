@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -10,15 +9,14 @@ use chaos_common::{control::LEASE_NS, counters::Counters};
 use thiserror::Error;
 
 use super::{
-    boot_ns,
-    names::Names,
+    boot_ns, names,
     outcome::{Ended, FaultOutcome, Outcome, seconds},
     slot::{Slot, SlotError},
-    tables::{Addresses, Tables},
+    tables::Tables,
 };
 use crate::{
     bpf::{self, Attached, BpfError, Feature, Object},
-    config::{ConfigError, Experiment, Mode, Problem, TargetSpec, value::Host},
+    config::{ConfigError, Experiment, Mode, Problem, TargetSpec},
     guard::{
         capabilities::{self, MissingCapabilities},
         protected::Protected,
@@ -88,14 +86,14 @@ impl Session {
     /// Looks everything up, loads and attaches everything, and arms it at the very end: all or nothing.
     pub async fn start(experiment: Experiment, options: &Options) -> Result<Self, StartError> {
         capabilities::check()?;
-        let names = resolve_names(&experiment).await?;
+        let addresses = names::of(&experiment).await?;
         let mut target = target::resolve(&experiment.target).map_err(|e| in_file(&experiment, e))?;
         let hierarchy = Hierarchy::find()?;
         let protected = Protected::find(&hierarchy, &target.cgroup, options.own_ports.clone());
         refuse_protected_target(&experiment, &target, &protected)?;
         let seed = experiment.seed.unwrap_or_else(fresh_seed);
         let mut tables =
-            Tables::compile(&experiment, &names, &protected, seed).map_err(|p| experiment.mistake(p))?;
+            Tables::compile(&experiment, &addresses, &protected, seed).map_err(|p| experiment.mistake(p))?;
         let slot = Slot::take(bpf::marks_in_use())?;
         tables.scope.cgroup_id = target.cgroup.id;
         tables.scope.cgroup_level = target.cgroup.level;
@@ -296,38 +294,6 @@ fn refuse_protected_target(
     )
     .help("to hit it all the same, write allow_protected = true above [target]");
     Err(experiment.mistake(problem))
-}
-
-async fn resolve_names(experiment: &Experiment) -> Result<Addresses, Box<ConfigError>> {
-    let mut found = Addresses::new();
-    let mut resolver = None;
-    let sides = experiment.faults.iter().map(|f| &f.side);
-    for peer in sides.flat_map(|s| s.peers.iter().chain(&s.exclude)) {
-        let Host::Name(name) = &peer.get_ref().host else { continue };
-        if found.contains_key(name) {
-            continue;
-        }
-        let wrong = |message: String| {
-            let problem = Problem::at(peer.span(), message, "not resolved").help(
-                "a name needs at least one A or AAAA record, and servers that answer; or write its address",
-            );
-            experiment.mistake(problem)
-        };
-        let resolver = match &mut resolver {
-            Some(resolver) => resolver,
-            none => {
-                none.insert(Names::from_system().map_err(|e| wrong(format!("cannot look up {name}: {e}")))?)
-            }
-        };
-        let addresses =
-            resolver.addresses(name).await.map_err(|e| wrong(format!("cannot look up {name}: {e}")))?;
-        if addresses.is_empty() {
-            return Err(wrong(format!("the name {name} has no addresses")));
-        }
-        let addresses = addresses.into_iter().map(|a: IpAddr| a.to_canonical()).collect();
-        found.insert(name.clone(), addresses);
-    }
-    Ok(found)
 }
 
 /// A seed that nobody chose: it is shown, so that the run can be repeated.

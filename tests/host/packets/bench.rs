@@ -1,0 +1,78 @@
+//! The real programs, armed, with packets of our own.
+
+use std::collections::BTreeMap;
+
+use chaos_daemon::{
+    bpf::{Feature, Object},
+    config,
+    engine::{Tables, boot_ns},
+    guard::protected::Protected,
+};
+
+pub const EGRESS: &str = "kchaos_egress";
+const INGRESS: &str = "kchaos_ingress";
+
+/// `TC_ACT_REDIRECT`, to a device that does not exist.
+pub const LOST: i32 = 7;
+/// `TC_ACT_UNSPEC`: no opinion.
+const NEXT: i32 = -1;
+
+/// The programs, armed for the whole host: this test is part of it.
+pub struct Bench {
+    pub object: Object,
+}
+
+impl Bench {
+    pub fn new(faults: &str) -> Self {
+        Self::started(faults, boot_ns(), u64::MAX)
+    }
+
+    pub fn started(faults: &str, start_ns: u64, lease_ns: u64) -> Self {
+        let text = format!("duration = \"60s\"\nseed = 1\n[target]\nhost = true\n{faults}");
+        let experiment = config::parse("test", &text, "test").unwrap();
+        let mut tables =
+            Tables::compile(&experiment, &BTreeMap::default(), &Protected::default(), 1).unwrap();
+        tables.scope.cgroup_id = 1;
+        tables.scope.tag = 1;
+        let mut object = Object::load(&[Feature::TcEgress, Feature::CgroupIngress]).unwrap();
+        object.fill(&tables).unwrap();
+        object.arm(&tables, start_ns, lease_ns).unwrap();
+        Self { object }
+    }
+
+    /// Whether the packet is lost on its way out; if not, it must be unchanged.
+    pub fn lost_on_egress(&mut self, packet: &[u8]) -> bool {
+        let verdict = self.object.test_run(EGRESS, packet, 1).unwrap();
+        match verdict.answer {
+            LOST => true,
+            NEXT => {
+                assert_eq!(packet, verdict.packet, "a packet that was not hit is damaged");
+                false
+            }
+            other => panic!("answer {other}"),
+        }
+    }
+
+    /// The same on its way in.
+    pub fn lost_on_ingress(&mut self, packet: &[u8]) -> bool {
+        let verdict = self.object.test_run(INGRESS, packet, 1).unwrap();
+        match verdict.answer {
+            0 => true,
+            1 => {
+                // The kernel runs these programs without a link-layer header and hands zeros back for it.
+                const ETHERNET: usize = 14;
+                assert_eq!(
+                    packet[ETHERNET..],
+                    verdict.packet[ETHERNET..],
+                    "a packet that was not hit is damaged"
+                );
+                false
+            }
+            other => panic!("answer {other}"),
+        }
+    }
+
+    pub fn matched(&self) -> u64 {
+        self.object.counters(1).unwrap()[0].matched
+    }
+}
