@@ -15,3 +15,4 @@ mod protected;
 mod redis;
 mod scope;
 mod seed;
+mod verifier;

@@ -19,6 +19,19 @@ pub struct TestVerdict {
 }
 
 impl Object {
+    /// What each loaded program costs: its name, the instructions that the verifier walked (0 before Linux 5.16, which does
+    /// not tell), and the bytes of machine code.
+    pub fn costs(&self) -> Result<Vec<(&'static str, u32, u32)>, BpfError> {
+        let names = self.features.iter().flat_map(|f| f.programs());
+        names
+            .map(|program| {
+                let found = self.ebpf.program(program).ok_or(BpfError::Absent(program))?;
+                let info = found.info().map_err(|error| BpfError::TestRun { program, error })?;
+                Ok((*program, info.verified_instruction_count().unwrap_or(0), info.size_jitted()))
+            })
+            .collect()
+    }
+
     /// Runs `program` `repeat` times on a packet that starts with its Ethernet header, as sent by the calling task.
     pub fn test_run(
         &mut self,
