@@ -63,6 +63,9 @@ fn run() -> Result<(), String> {
     fs::copy(&built, &object)
         .map_err(|error| format!("cannot copy {} to {}: {error}", built.display(), object.display()))?;
     println!("cargo:rustc-env=KCHAOS_BPF_OBJECT={}", object.display());
+    let version = toolchain.verbose_version().unwrap_or_default();
+    let release = version.lines().find_map(|line| line.strip_prefix("release: ")).unwrap_or_default();
+    println!("cargo:rustc-env=KCHAOS_BPF_RUSTC={release}");
     Ok(())
 }
 

@@ -44,6 +44,11 @@ pub struct Toolchain {
 }
 
 impl Toolchain {
+    /// What the compiler says of itself: release, host, LLVM.
+    pub fn verbose_version(&self) -> Option<String> {
+        answer(Command::new(&self.rustc).arg("-vV"))
+    }
+
     /// The toolchain in use if it can build `core`, else the distribution's if that one can.
     pub fn find(cargo: &Path, rustc: &Path) -> Option<Self> {
         Self::with_source(cargo, rustc, false)
@@ -119,7 +124,7 @@ impl Toolchain {
 
     /// The shared LLVM library of this toolchain's rustc. A bpf-linker with LLVM built in needs none.
     fn llvm(&self) -> Option<PathBuf> {
-        let version = answer(Command::new(&self.rustc).arg("-vV"))?;
+        let version = self.verbose_version()?;
         let version = version.lines().find_map(|line| line.strip_prefix("LLVM version: "))?;
         let major = version.split('.').next()?;
         let lib = self.sysroot.join("lib");

@@ -45,3 +45,17 @@ fn its_table_has_a_row_for_every_kind() {
         assert!(ended.stdout.lines().any(|l| l.trim_start().starts_with(kind.name())), "{}", ended.stdout);
     }
 }
+
+#[test]
+fn ctrl_c_in_the_middle_leaves_nothing() {
+    let _serial = serial();
+    for after in [300, 3500] {
+        let kchaos = Kchaos::spawn(&["demo", "--seconds", "3"], |_| {});
+        let pid = kchaos.pid();
+        std::thread::sleep(std::time::Duration::from_millis(after));
+        kchaos.signal(nix::sys::signal::Signal::SIGINT);
+        let ended = kchaos.wait();
+        assert_eq!(Some(3), ended.code, "{ended:?}");
+        assert!(kernel::cgroups_of(pid).is_empty(), "after {after} ms");
+    }
+}

@@ -255,4 +255,13 @@ fn order_of_faults() {
     assert_eq!(0, counts[3].matched, "nothing gets this far");
     kchaos_tests::assert_share("first", 0.5, counts[0].injected, counts[0].matched);
     kchaos_tests::assert_share("second", 0.5, counts[1].injected, counts[1].matched);
+    // In shadow mode the same evaluation takes place, and nothing is hit.
+    let mut bench = Bench::new("[[fault]]\nkind = \"drop\"\n[[fault]]\nkind = \"drop\"\n");
+    assert!(bench.lost_on_egress(&packet));
+    let mut shadow = Bench::in_shadow("[[fault]]\nkind = \"drop\"\n[[fault]]\nkind = \"drop\"\n");
+    assert!(!shadow.lost_on_egress(&packet));
+    let (hit, seen) = (bench.object.counters(2).unwrap(), shadow.object.counters(2).unwrap());
+    assert_eq!((1, 0), (hit[0].hits(), hit[1].matched));
+    assert_eq!((1, 0), (seen[0].hits(), seen[1].matched));
+    assert_eq!(0, seen[0].injected);
 }

@@ -16,7 +16,7 @@ use thiserror::Error;
 pub use attach::Attached;
 pub use control::{Halted, halt_all, marks_in_use};
 pub use feature::{Feature, probe};
-pub use object::Object;
+pub use object::{COMPILER, Object};
 pub use test_run::TestVerdict;
 
 use crate::target::TargetError;

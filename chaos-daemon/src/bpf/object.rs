@@ -9,6 +9,9 @@ use chaos_common::{ClauseBits, clause_bits, control, counters::Counters, rule::R
 use super::{BpfError, Feature};
 use crate::engine::Tables;
 
+/// The release of the compiler that built the programs; the same source costs the verifier more or less with another.
+pub const COMPILER: &str = env!("KCHAOS_BPF_RUSTC");
+
 static IMAGE: &[u8] = aya::include_bytes_aligned!(env!("KCHAOS_BPF_OBJECT"));
 
 pub(super) const SCOPE: &str = "KCHAOS_SCOPE";

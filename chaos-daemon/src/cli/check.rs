@@ -59,20 +59,21 @@ pub fn main(args: &Args) -> Result<Exit, Failure> {
 fn ask(feature: Feature) -> Answer {
     // On a thread of its own, because a probe may leave its network namespace.
     let result = thread::spawn(move || probe(feature)).join();
-    let reason = match result {
-        Ok(Ok(())) => None,
+    // What a newer kernel would mend comes with a remedy; a missing right says itself what it takes.
+    let (reason, remedy) = match result {
+        Ok(Ok(())) => (None, None),
         Ok(Err(BpfError::Program { step, program, ref error, .. })) => {
-            Some(format!("{step} {program}: {}", short(error)))
+            (Some(format!("{step} {program}: {}", short(error))), Some(feature.remedy()))
         }
-        Ok(Err(error)) => Some(error.to_string()),
-        Err(_panic) => Some("the probe itself failed".to_owned()),
+        Ok(Err(error)) => (Some(error.to_string()), None),
+        Err(_panic) => (Some("the probe itself failed".to_owned()), None),
     };
     Answer {
         feature: feature.id(),
         serves: feature.serves(),
         works: reason.is_none(),
         probed: "loaded and attached its programs, and detached them",
-        remedy: reason.is_some().then(|| feature.remedy()),
+        remedy,
         reason,
     }
 }

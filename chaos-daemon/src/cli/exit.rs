@@ -109,6 +109,11 @@ pub(super) fn short(error: &aya::programs::ProgramError) -> String {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             tracing::debug!("the verifier says: {verifier_log}");
+            // Of all the reasons not to load a program, only the verifier's is EACCES.
+            if io_error.raw_os_error() == Some(libc::EACCES) {
+                return "its verifier does not accept the program, which is a bug of kchaos (RUST_LOG=debug shows why)"
+                    .to_owned();
+            }
             io_error.to_string()
         }
         ProgramError::SyscallError(error) => error.io_error.to_string(),

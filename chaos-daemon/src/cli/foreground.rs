@@ -4,6 +4,7 @@ use std::{net::SocketAddr, process::ExitStatus, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::{
+    runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::Mutex,
     time::{MissedTickBehavior, interval},
@@ -12,7 +13,7 @@ use tokio::{
 use super::{Exit, Failure, Format, output, progress::Progress, report};
 use crate::{
     config::{Experiment, TargetSpec},
-    engine::{Ended, LEASE_TICK, Life, Options, Outcome, Session},
+    engine::{self, Ended, LEASE_TICK, Life, Options, Outcome, Session},
     metrics::{self, Exporter, Snapshot},
     target::{self, Command},
 };
@@ -30,8 +31,9 @@ pub struct Args {
     pub output: Format,
 }
 
-/// Looks the target up and applies nothing. A command is not started.
+/// Looks up what the file names, and applies nothing. A command is not started.
 pub fn dry_run(experiment: &Experiment) -> Result<(), Failure> {
+    runtime()?.block_on(engine::check(experiment))?;
     if matches!(experiment.target.get_ref(), TargetSpec::Command(_)) {
         return Ok(());
     }
@@ -42,12 +44,15 @@ pub fn dry_run(experiment: &Experiment) -> Result<(), Failure> {
     }
 }
 
+/// A runtime of one thread, this one: a command that is the target is tied to the thread that started it
+/// (`PR_SET_PDEATHSIG`).
+pub(super) fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")
+}
+
 /// Runs the experiment to its end and prints what it did.
 pub fn run(experiment: Experiment, args: &Args) -> Result<Exit, Failure> {
-    // One thread: the command that may be the target is tied to the thread that started it (PR_SET_PDEATHSIG).
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
-    let outcome = runtime.block_on(drive(experiment, args))?;
+    let outcome = runtime()?.block_on(drive(experiment, args))?;
     match args.output {
         Format::Json => output::json(&outcome)?,
         Format::Text => output::text(&report::outcome(&outcome))?,
@@ -146,14 +151,15 @@ fn scraper(
 }
 
 /// The signals that end an experiment cleanly.
-struct Signals {
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
 }
 
 impl Signals {
-    fn install() -> std::io::Result<Self> {
+    /// From here on they no longer end the process by themselves.
+    pub(super) fn install() -> std::io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -161,7 +167,8 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    /// Waits for one of them and says which.
+    pub(super) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "Ctrl-C",
             _ = self.terminate.recv() => "SIGTERM",

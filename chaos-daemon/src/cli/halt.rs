@@ -35,7 +35,7 @@ pub fn main(args: &Args) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     Err(Failure::Host(format!(
-        "{} experiments could NOT be halted: {}\nend their kchaos processes: pkill -KILL kchaos",
+        "{} experiments could NOT be halted: {}\nend their kchaos processes (SIGKILL is safe): their faults go with them",
         failed.len(),
         failed.join("; ")
     )))

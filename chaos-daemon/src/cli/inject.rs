@@ -45,7 +45,6 @@ pub fn command() -> Command {
 
 fn kind_command(kind: &'static dyn Kind) -> Command {
     let command = Command::new(kind.name())
-        .about(kind.about())
         .arg(text("for", "DURATION", "The time box: 30s, 5m").required(true))
         .args(target_flags())
         .args(kind.fields().iter().chain(&COMMON).map(field_flag))
@@ -53,7 +52,8 @@ fn kind_command(kind: &'static dyn Kind) -> Command {
         .arg(switch("shadow", "Count what would be hit, hit nothing"))
         .arg(switch("allow_protected", "Hit protected processes and far ends too"))
         .arg(switch("print", "Print the experiment as a file, and apply nothing"));
-    <foreground::Args as clap::Args>::augment_args(command)
+    // The flattened arguments bring a description of their own, so ours comes after.
+    <foreground::Args as clap::Args>::augment_args(command).about(kind.about()).long_about(None)
 }
 
 fn target_flags() -> [Arg; 3] {

@@ -53,8 +53,8 @@ enum Verb {
     Demo(demo::Args),
     /// Print a completion script for a shell
     Completions(shell::CompletionsArgs),
-    /// Print the manual page
-    Man,
+    /// Print a manual page
+    Man(shell::ManArgs),
     /// The demo's service (used by `demo` itself)
     #[command(hide = true)]
     DemoServe(demo::ServeArgs),
@@ -90,7 +90,7 @@ pub fn main() -> ExitCode {
         Verb::Clean(args) => exit::report(clean::main(&args), args.output),
         Verb::Demo(args) => exit::report(demo::main(&args), args.output),
         Verb::Completions(args) => exit::report(shell::completions(&args), Format::Text),
-        Verb::Man => exit::report(shell::man(), Format::Text),
+        Verb::Man(args) => exit::report(shell::man(&args), Format::Text),
         Verb::DemoServe(args) => exit::report(demo::serve(&args), Format::Text),
         Verb::DemoLoad(args) => exit::report(demo::load(&args), Format::Text),
     }

@@ -76,7 +76,7 @@ fn remarks(fault: &FaultOutcome) -> Vec<String> {
 
 fn why(reason: &str) -> &str {
     match reason {
-        "lease" => "the lease had run out (kchaos was stopped or starved)",
+        "lease" => "already switched off (halted or stopped), or the lease had run out (kchaos was starved)",
         "deadline" => "the time box was over",
         "window" => "outside start_after and pulse",
         "protected" => "protected",

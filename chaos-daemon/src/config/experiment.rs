@@ -103,14 +103,18 @@ impl Experiment {
     }
 }
 
+/// What a name may consist of.
+pub(super) fn is_name_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
+}
+
 /// The `name` of an experiment or a fault: it becomes a label of metrics.
 pub(super) fn name(section: &mut Section<'_>, fallback: &str) -> Result<Spanned<String>, Problem> {
     let Some(name) = section.get::<String>("name")? else {
         return Ok(Spanned::new(section.span(), fallback.to_owned()));
     };
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let text = name.get_ref();
-    if text.is_empty() || text.len() > 63 || !text.chars().all(fits) {
+    if text.is_empty() || text.len() > 63 || !text.chars().all(is_name_character) {
         return Err(Problem::at(
             name.span(),
             format!("the name of {} is not usable as a label", section.title()),

@@ -25,7 +25,9 @@ pub fn load(path: &Path) -> Result<Experiment, Box<ConfigError>> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|e| ConfigError::unreadable(&name, &e))?;
     let stem = path.file_stem().map_or_else(|| "experiment".into(), |s| s.to_string_lossy().into_owned());
-    parse(&name, &text, &stem)
+    // It becomes a label, like a name that was written.
+    let usable = |c: char| if experiment::is_name_character(c) { c } else { '-' };
+    parse(&name, &text, &stem.chars().map(usable).take(63).collect::<String>())
 }
 
 /// Checks the experiment in `text`. `origin` is what errors call the place, `fallback_name` names an experiment that has

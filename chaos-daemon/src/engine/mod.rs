@@ -13,8 +13,21 @@ mod session;
 mod slot;
 mod tables;
 
+use crate::{
+    config::{ConfigError, Experiment},
+    guard::protected::Protected,
+};
+
 pub use clock::boot_ns;
 pub use interval::interval;
 pub use outcome::{Ended, FaultOutcome, Outcome};
 pub use session::{LEASE_TICK, Life, Options, Session, StartError};
 pub use tables::Tables;
+
+/// Checks what can be checked without the kernel: host names, and whether everything fits the tables.
+pub async fn check(experiment: &Experiment) -> Result<(), Box<ConfigError>> {
+    let addresses = names::of(experiment).await?;
+    Tables::compile(experiment, &addresses, &Protected::default(), 0)
+        .map(drop)
+        .map_err(|p| experiment.mistake(p))
+}

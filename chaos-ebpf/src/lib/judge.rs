@@ -75,6 +75,11 @@ pub fn judge(scope: &Scope, subject: &Subject) -> Option<Verdict> {
         let seen = count::matched(counters);
         match decide(rule, barrier, seen, now) {
             None => return Some(Verdict { rule, index: i, counters }),
+            Some(Skip::Shadow) => {
+                // It would have been hit, and that would have been the end of it.
+                count::skipped(counters, Skip::Shadow);
+                return None;
+            }
             Some(why) => count::skipped(counters, why),
         }
     }

@@ -27,8 +27,17 @@ impl Bench {
         Self::started(faults, boot_ns(), u64::MAX)
     }
 
+    pub fn in_shadow(faults: &str) -> Self {
+        Self::armed("shadow", faults, boot_ns(), u64::MAX)
+    }
+
     pub fn started(faults: &str, start_ns: u64, lease_ns: u64) -> Self {
-        let text = format!("duration = \"60s\"\nseed = 1\n[target]\nhost = true\n{faults}");
+        Self::armed("inject", faults, start_ns, lease_ns)
+    }
+
+    fn armed(mode: &str, faults: &str, start_ns: u64, lease_ns: u64) -> Self {
+        let text =
+            format!("duration = \"60s\"\nseed = 1\nmode = \"{mode}\"\n[target]\nhost = true\n{faults}");
         let experiment = config::parse("test", &text, "test").unwrap();
         let mut tables =
             Tables::compile(&experiment, &BTreeMap::default(), &Protected::default(), 1).unwrap();

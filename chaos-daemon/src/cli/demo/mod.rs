@@ -17,7 +17,11 @@ pub use load::{LoadArgs, load};
 use scene::{Row, Stage};
 pub use service::{ServeArgs, serve};
 
-use super::{Exit, Failure, Format, output};
+use super::{
+    Exit, Failure, Format,
+    foreground::{Signals, runtime},
+    output,
+};
 use crate::{guard::capabilities, target::Hierarchy};
 
 /// Arguments of `kchaos demo`.
@@ -37,9 +41,8 @@ pub fn main(args: &Args) -> Result<Exit, Failure> {
     // Before any other thread exists: all of this process moves into the new namespace.
     unshare(CloneFlags::CLONE_NEWNET)
         .map_err(|e| Failure::Host(format!("cannot make a network namespace (needs CAP_SYS_ADMIN): {e}")))?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
-    let rows = tour(&runtime, args.seconds)?;
+    let runtime = runtime()?;
+    let Some(rows) = tour(&runtime, args.seconds)? else { return Ok(Exit::Stopped) };
     match args.output {
         Format::Json => output::json(&rows)?,
         Format::Text => output::text(&as_text(&rows))?,
@@ -47,18 +50,32 @@ pub fn main(args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn tour(runtime: &Runtime, seconds: u64) -> Result<Vec<Row>, Failure> {
+/// `None`: somebody stopped it.
+fn tour(runtime: &Runtime, seconds: u64) -> Result<Option<Vec<Row>>, Failure> {
     runtime.block_on(raise_loopback()).context("raising the loopback device")?;
     let hierarchy = Hierarchy::find()?;
     let _guard = runtime.enter();
     let stage = Stage::build(&hierarchy)?;
     let _service = stage.start_service(Stdio::null())?;
+    let mut signals = Signals::install().context("installing signal handlers")?;
     let mut rows = Vec::new();
     for (number, scene) in scene::all().into_iter().enumerate() {
         eprintln!("kchaos: {} of {}: {}", number + 1, scene::all().len(), scene.title());
-        rows.push(runtime.block_on(stage.play(&scene, seconds))?);
+        let row = runtime.block_on(async {
+            tokio::select! {
+                row = stage.play(&scene, seconds) => row.map(Some),
+                by = signals.next() => {
+                    eprintln!("kchaos: stopped by {by}; nothing is left");
+                    Ok(None)
+                }
+            }
+        })?;
+        match row {
+            Some(row) => rows.push(row),
+            None => return Ok(None),
+        }
     }
-    Ok(rows)
+    Ok(Some(rows))
 }
 
 async fn raise_loopback() -> anyhow::Result<()> {
