@@ -64,7 +64,7 @@ fn sshd() {
     drop(calls(&ns, &shell, &["udp-send", &to, "10"]));
     drop(calls(&ns, &service, &["udp-send", &to, "10"]));
     let ended = kchaos.stop();
-    assert!(ended.stderr.contains("leaving sshd"), "{ended:?}");
+    assert!(ended.stderr.contains("leaving alone, as protected: sshd"), "{ended:?}");
     assert_eq!((20, 10), (ended.count(0, "matched"), ended.count(0, "injected")), "{ended:?}");
 
     let refused = run(&["inject", "drop", "--for", "1s", "--cgroup", shell.name()]);

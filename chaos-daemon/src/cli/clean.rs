@@ -31,8 +31,10 @@ pub fn main(args: &Args) -> Result<Exit, Failure> {
     if stuck.is_empty() {
         return Ok(Exit::Done);
     }
-    Err(Failure::Host(format!(
-        "something still runs in {}: this kernel cannot end a whole cgroup; end the processes in its cgroup.procs",
-        stuck.join(", ")
-    )))
+    let advice = if nix::unistd::geteuid().is_root() {
+        "this kernel cannot end a whole cgroup: end the processes in its cgroup.procs"
+    } else {
+        "run it as root: sudo kchaos clean"
+    };
+    Err(Failure::Host(format!("could not remove {}; {advice}", stuck.join(", "))))
 }

@@ -36,6 +36,9 @@ pub enum Failure {
     /// A capability or a kernel feature is missing.
     #[error("{0}")]
     Host(String),
+    /// The result could not be written.
+    #[error("cannot write the result: {0}")]
+    Output(std::io::Error),
     /// What should not happen.
     #[error("{0:#}")]
     Bug(anyhow::Error),
@@ -130,8 +133,11 @@ pub fn report(result: Result<Exit, Failure>, format: Format) -> ExitCode {
         Err(failure) => {
             let code = match &failure {
                 Failure::Config(_) | Failure::Input(_) => BAD_INPUT,
-                Failure::Host(_) => CANNOT,
-                Failure::Bug(error) if is_broken_pipe(error) => return ExitCode::SUCCESS,
+                // Whoever read our output has seen enough: `kchaos check | head -1`.
+                Failure::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                    return ExitCode::SUCCESS;
+                }
+                Failure::Host(_) | Failure::Output(_) => CANNOT,
                 Failure::Bug(_) => BUG,
             };
             match format {
@@ -151,11 +157,6 @@ pub fn usage(error: &clap::Error) -> ExitCode {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
         _ => ExitCode::from(BAD_INPUT),
     }
-}
-
-/// Whoever read our output has seen enough: `kchaos check | head -1`.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn as_text(failure: &Failure) -> String {

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, process::ExitStatus, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::{
+    net::TcpListener,
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::Mutex,
@@ -66,14 +67,7 @@ pub fn run(experiment: Experiment, args: &Args) -> Result<Exit, Failure> {
 async fn drive(experiment: Experiment, args: &Args) -> Result<Outcome, Failure> {
     // Handlers first: a Ctrl-C during the start must end cleanly, too.
     let mut signals = Signals::install().context("installing signal handlers")?;
-    let listener = match args.metrics {
-        None => None,
-        Some(address) => Some(
-            metrics::listen(address)
-                .await
-                .map_err(|e| Failure::Input(format!("--metrics {address}: cannot listen there: {e}")))?,
-        ),
-    };
+    let listener = listen(args.metrics).await?;
     let own_ports = listener.iter().filter_map(|l| l.local_addr().ok()).map(|a| a.port()).collect();
     let mut session = Session::start(experiment, &Options { own_ports }).await?;
     let mut command = session.command.take();
@@ -109,13 +103,22 @@ async fn drive(experiment: Experiment, args: &Args) -> Result<Outcome, Failure> 
     if let Some(server) = server {
         server.abort();
     }
-    if let Some(command) = &mut command {
+    if let (Some(command), false) = (&mut command, matches!(outcome.ended, Ended::CommandEnded(_))) {
         end_command(command, &mut signals).await?;
     }
     Ok(outcome)
 }
 
+async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Failure> {
+    let Some(address) = address else { return Ok(None) };
+    let wrong = |e| Failure::Input(format!("--metrics {address}: cannot listen there: {e}"));
+    let listener = metrics::listen(address).await.map_err(wrong)?;
+    eprintln!("kchaos: metrics at http://{}/metrics", listener.local_addr().map_err(wrong)?);
+    Ok(Some(listener))
+}
+
 async fn end_command(command: &mut Command, signals: &mut Signals) -> anyhow::Result<()> {
+    eprintln!("kchaos: nothing is injected any more; ending the command");
     tokio::select! {
         stopped = command.stop() => stopped.map(drop).context("ending the target's command"),
         // A second Ctrl-C: do not wait for it; its cgroup is killed when the session goes.

@@ -32,9 +32,9 @@ pub struct Args {
 const AFTER_HELP: &str = "Exit codes:
   0   the command did its work
   2   bad input; nothing was applied
-  3   the experiment was stopped before its time box was over (Ctrl-C, SIGTERM, kchaos halt,
-      or because its target went away)
-  4   this host cannot do it: a capability or a kernel feature is missing
+  3   the experiment was stopped before its time box was over (Ctrl-C, SIGTERM, SIGHUP,
+      kchaos halt, or because its target went away)
+  4   this host cannot do it: a capability, a kernel feature or a free place is missing
   70  a bug in kchaos
 
 To stop everything at once, from any terminal: kchaos halt --all";

@@ -8,6 +8,8 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
+use super::Failure;
+
 /// How results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -32,16 +34,30 @@ pub fn init() {
 }
 
 /// Writes a result for people.
-pub fn text(text: &str) -> anyhow::Result<()> {
+pub fn text(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(anyhow::Error::from)
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| {
+        if error.kind() != std::io::ErrorKind::BrokenPipe {
+            // The result of an experiment must not be lost to a full disk.
+            eprint!("{text}");
+        }
+        Failure::Output(error)
+    })
 }
 
 /// Writes a result for programs, as one JSON document.
-pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
+pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     let mut document = serde_json::to_string_pretty(value).context("writing JSON")?;
     document.push('\n');
     text(&document)
+}
+
+/// Text that came from a file or a name on this host, without anything that a terminal would obey: an experiment that was
+/// passed around must not be able to clear the screen or to forge a line of the result.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
 }
 
 /// A table with this header; the columns in `right` are aligned to the right, as numbers are.
@@ -49,14 +65,28 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>, right
     let mut table = Table::new();
     table
         .load_style(presets::UTF8_HORIZONTAL_ONLY)
-        // Wraps cells to the terminal's width; without a terminal nothing is wrapped.
+        // Wraps cells to the terminal's width; without a terminal, or one that knows its width, nothing is wrapped.
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(header.to_vec())
         .add_rows(rows);
+    if table.width() == Some(0) {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
     for index in right {
         if let Some(column) = table.column_mut(*index) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn control_characters_are_shown_and_not_obeyed() {
+        assert_eq!("\\u{1b}[2Jx\\n\\u{7}", printable("\u{1b}[2Jx\n\u{7}"));
+        assert_eq!("größer als 5 %", printable("größer als 5 %"));
+    }
 }

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::output::printable;
 use crate::{bpf::BpfError, config::value::Span, engine::Session};
 
 /// The bar, or nothing.
@@ -36,10 +37,10 @@ impl Progress {
             .faults
             .iter()
             .zip(session.counters()?)
-            .map(|(fault, c)| format!("{}: {} of {}", fault.name, c.hits(), c.matched))
+            .map(|(fault, c)| format!("{}: {} hit of {}", fault.name, c.hits(), c.matched))
             .collect();
         bar.set_position(u64::try_from(session.elapsed().as_millis()).unwrap_or(u64::MAX));
-        bar.set_prefix(format!("{}s", session.left().as_secs()));
+        bar.set_prefix(format!("{}s", session.left().as_millis().div_ceil(1000)));
         bar.set_message(counts.join("  "));
         Ok(())
     }
@@ -53,29 +54,31 @@ impl Drop for Progress {
     }
 }
 
+/// In one piece: the target's command may already be writing to the same terminal.
 fn announce(session: &Session) {
     let experiment = &session.experiment;
     let mode = match experiment.mode {
         crate::config::Mode::Inject => "",
         crate::config::Mode::Shadow => ", in shadow mode: nothing is hit",
     };
-    eprintln!(
-        "kchaos: {} on {} for {}{mode}; Ctrl-C stops it at once (seed {})",
+    let mut lines = vec![format!(
+        "{} on {} for {}{mode}; Ctrl-C stops it at once (seed {})",
         experiment.name,
-        session.target(),
+        printable(session.target()),
         Span(experiment.duration),
         session.seed,
-    );
+    )];
+    if session.found_empty {
+        lines.push("no process is in the target now".to_owned());
+    }
     for (namespace, devices) in by_namespace(session) {
-        eprintln!("kchaos: watching {devices} in network namespace {namespace}");
+        lines.push(format!("watching {devices} in network namespace {namespace}"));
     }
+    let leaving = if experiment.allow_protected { "NOT protecting" } else { "leaving alone, as protected:" };
     for cgroup in session.protected.cgroups.values() {
-        if experiment.allow_protected {
-            eprintln!("kchaos: NOT protecting {} in {}: allow_protected", cgroup.program, cgroup.name);
-        } else {
-            eprintln!("kchaos: leaving {} in {} alone: protected", cgroup.program, cgroup.name);
-        }
+        lines.push(format!("{leaving} {} in {}", printable(&cgroup.program), printable(&cgroup.name)));
     }
+    eprint!("{}", lines.iter().map(|line| format!("kchaos: {line}\n")).collect::<Vec<_>>().concat());
 }
 
 fn by_namespace(session: &Session) -> Vec<(u64, String)> {

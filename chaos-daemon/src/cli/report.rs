@@ -15,14 +15,14 @@ pub fn outcome(outcome: &Outcome) -> String {
         text,
         "\n{} on {}: {} after {:.1} s of {:.1} s (seed {})\n",
         outcome.experiment,
-        outcome.target,
+        output::printable(&outcome.target),
         ended(&outcome.ended),
         outcome.ran_seconds,
         outcome.duration_seconds,
         outcome.seed
     );
     if let Some(hypothesis) = &outcome.hypothesis {
-        let _infallible = writeln!(text, "hypothesis: {hypothesis}");
+        let _infallible = writeln!(text, "hypothesis: {}", output::printable(hypothesis));
     }
     let _infallible = writeln!(text, "{}", table(outcome));
     for fault in &outcome.faults {

@@ -169,8 +169,9 @@ fn target(file: &mut Section<'_>) -> Result<Spanned<TargetSpec>, Problem> {
         }
         found.push(Spanned::new(span, TargetSpec::Cgroup(cgroup.into_inner())));
     }
+    let for_shell = !target.is_list("command");
     if let Some(words) = target.list::<String>("command")? {
-        found.push(command(words)?);
+        found.push(command(words, for_shell)?);
     }
     if let Some(host) = target.get::<bool>("host")? {
         if !host.get_ref() {
@@ -195,7 +196,7 @@ fn target(file: &mut Section<'_>) -> Result<Spanned<TargetSpec>, Problem> {
 }
 
 /// A list is a program and its arguments; a single text is a line for the shell.
-fn command(words: Vec<Spanned<String>>) -> Result<Spanned<TargetSpec>, Problem> {
+fn command(words: Vec<Spanned<String>>, for_shell: bool) -> Result<Spanned<TargetSpec>, Problem> {
     let start = words.first().map_or(0, |w| w.span().start);
     let end = words.last().map_or(0, |w| w.span().end);
     let mut words: Vec<String> = words.into_iter().map(Spanned::into_inner).collect();
@@ -203,7 +204,7 @@ fn command(words: Vec<Spanned<String>>) -> Result<Spanned<TargetSpec>, Problem> 
         return Err(Problem::at(start..end, "`command` names no program", "empty")
             .help("write command = [\"program\", \"argument\", ...]"));
     }
-    if words.len() == 1 && words[0].contains(char::is_whitespace) {
+    if for_shell && words[0].contains(char::is_whitespace) {
         words = vec!["/bin/sh".into(), "-c".into(), words.remove(0)];
     }
     Ok(Spanned::new(start..end, TargetSpec::Command(words)))

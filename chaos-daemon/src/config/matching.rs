@@ -1,7 +1,8 @@
 //! The fields that every `[[fault]]` has, whatever its kind: which packets or calls, how many of them, and when.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, ops::Range, time::Duration};
 
+use chaos_common::rule::hook;
 use toml::Spanned;
 
 use super::{
@@ -85,8 +86,30 @@ impl FaultSpec {
             start_after: start_after(section, duration)?,
             pulse: pulse(section, duration)?,
         };
+        let span = table.span();
         table.finish()?;
+        spec.can_match(span)?;
         Ok(spec)
+    }
+}
+
+impl FaultSpec {
+    /// Refuses conditions that contradict each other: the fault would never hit, and look as if all were well.
+    fn can_match(&self, span: Range<usize>) -> Result<(), Problem> {
+        if self.side.protocol != Some(Protocol::Icmp) {
+            return Ok(());
+        }
+        let wrong = |message: &str, help: &str| Err(Problem::at(span, message, "can never match").help(help));
+        if self.fault.hooks() & hook::CONNECT != 0 {
+            return wrong(
+                "nobody connects over icmp",
+                "write protocol = \"tcp\" or \"udp\", or leave it out",
+            );
+        }
+        if !self.side.local_ports.is_empty() || self.side.peers.iter().any(|p| p.get_ref().ports.is_some()) {
+            return wrong("icmp has no ports", "leave out the ports, or protocol = \"icmp\"");
+        }
+        Ok(())
     }
 }
 

@@ -13,7 +13,11 @@ mod problem;
 mod section;
 pub mod value;
 
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
 pub use experiment::{Experiment, MAX_DURATION, Mode, TargetSpec};
 pub use matching::{FaultSpec, Pulse, Side, local_ports};
@@ -23,11 +27,23 @@ pub use section::Section;
 /// Reads and checks the experiment in the file at `path`.
 pub fn load(path: &Path) -> Result<Experiment, Box<ConfigError>> {
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|e| ConfigError::unreadable(&name, &e))?;
+    let text = read(path).map_err(|e| ConfigError::unreadable(&name, &e))?;
     let stem = path.file_stem().map_or_else(|| "experiment".into(), |s| s.to_string_lossy().into_owned());
     // It becomes a label, like a name that was written.
     let usable = |c: char| if experiment::is_name_character(c) { c } else { '-' };
     parse(&name, &text, &stem.chars().map(usable).take(63).collect::<String>())
+}
+
+/// No experiment is longer than this.
+const MAX_BYTES: u64 = 1 << 20;
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other("it is longer than 1 MiB, which no experiment is"));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not a text in UTF-8"))
 }
 
 /// Checks the experiment in `text`. `origin` is what errors call the place, `fallback_name` names an experiment that has

@@ -52,7 +52,7 @@ impl Problem {
 
 /// A mistake in an experiment file: exit code 2, nothing was applied.
 #[derive(Debug, Error, Diagnostic)]
-#[error("{origin}:{line}:{column}: {message}")]
+#[error("{}{message}", self.whereabouts())]
 pub struct ConfigError {
     message: String,
     origin: String,
@@ -68,6 +68,11 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    fn whereabouts(&self) -> String {
+        let Self { origin, line, column, .. } = self;
+        if *line == 0 { format!("{origin}: ") } else { format!("{origin}:{line}:{column}: ") }
+    }
+
     pub(super) fn unreadable(origin: &str, error: &std::io::Error) -> Self {
         Self {
             message: format!("cannot read the experiment file: {error}"),

@@ -96,6 +96,11 @@ impl<'i> Section<'i> {
         )
     }
 
+    /// Whether the field `key` is there and is a list.
+    pub fn is_list(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| value.get_ref().is_array())
+    }
+
     /// The field `key` as a list; a single value is a list of one. A list that is there must not be empty.
     pub fn list<T: DeserializeOwned>(
         &mut self,

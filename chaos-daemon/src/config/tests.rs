@@ -118,6 +118,19 @@ fn refuses_names_that_are_no_labels_or_taken() {
 }
 
 #[test]
+fn refuses_what_can_never_match() {
+    refused(
+        "protocol = \"tcp\"",
+        "protocol = \"icmp\"",
+        "icmp has no ports",
+        "[[fault]]",
+        "leave out the ports",
+    );
+    let line = "errno = \"ECONNREFUSED\"";
+    refused(line, "errno = \"EIO\"\nprotocol = \"icmp\"", "nobody connects over icmp", "[[fault]]", "tcp");
+}
+
+#[test]
 fn refuses_shares_and_ports_out_of_range() {
     let line = r#"probability = "10%""#;
     refused(line, r#"probability = "101%""#, "outside 0% to 100%", "\"101%\"", "between 0% and 100%");

@@ -67,6 +67,8 @@ pub struct Session {
     pub attached: Attached,
     /// What is left alone.
     pub protected: Protected,
+    /// Whether the target had no processes when it was looked up.
+    pub found_empty: bool,
     target: String,
     // Dropped before the command: it must not be ended under its fault.
     object: Object,
@@ -112,6 +114,7 @@ impl Session {
             seed,
             attached,
             protected,
+            found_empty: target.command.is_none() && target.cgroup.processes().pids.is_empty(),
             object,
             command: None,
             tables,

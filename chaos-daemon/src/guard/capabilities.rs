@@ -12,10 +12,8 @@ const INJECT: [Need; 3] = [
     (Capability::CAP_PERFMON, true, "let the verifier accept programs that read packets"),
 ];
 
-const HALT: [Need; 2] = [
-    (Capability::CAP_SYS_ADMIN, true, "find the experiments of others"),
-    (Capability::CAP_BPF, true, "write to their maps"),
-];
+const HALT: [Need; 1] =
+    [(Capability::CAP_SYS_ADMIN, true, "find the experiments of others and write to their maps")];
 
 /// A capability is missing: exit code 4.
 #[derive(Debug, Error)]

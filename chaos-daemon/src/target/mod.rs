@@ -37,7 +37,10 @@ pub enum TargetError {
     #[error("{}", .0.message)]
     Mistake(Problem),
     /// The cgroup v2 hierarchy is not mounted.
-    #[error("no cgroup v2 hierarchy is mounted: mount one with `mount -t cgroup2 none /sys/fs/cgroup`")]
+    #[error(
+        "no cgroup v2 hierarchy is visible: mount one with `mount -t cgroup2 none /sys/fs/cgroup`. (`ip netns exec` hides \
+         the host's: use `nsenter --net=/run/netns/NAME` instead)"
+    )]
     NoHierarchy,
     /// Only a part of the hierarchy is visible.
     #[error(

@@ -41,6 +41,9 @@ impl FromStr for Peer {
         if trimmed.is_empty() {
             return Err(Invalid::new("the peer is empty", HELP));
         }
+        if trimmed.contains("://") {
+            return Err(Invalid::new("a peer is no URL", "write host and port: \"example.com:443\""));
+        }
         // An address or network of either family, without ports: before anything splits at a colon.
         if let Some(net) = network(trimmed)? {
             return Ok(Self { host: Host::Net(net), ports: None });
@@ -99,6 +102,12 @@ fn host(text: &str) -> Result<Host, Invalid> {
 /// `Ok(None)`: not an address at all. `Err`: almost one.
 fn network(text: &str) -> Result<Option<IpNet>, Invalid> {
     if let Ok(address) = text.parse::<IpAddr>() {
+        if let Some((front, port)) = looks_like_a_port(text) {
+            return Err(Invalid::new(
+                format!("{text} may be an address, or {front} with port {port}"),
+                format!("write \"[{front}]:{port}\" for the port, or \"{text}/128\" for the address"),
+            ));
+        }
         return Ok(Some(IpNet::from(unmapped(address))));
     }
     let Some((address, length)) = text.split_once('/') else { return Ok(None) };
@@ -121,6 +130,15 @@ fn network(text: &str) -> Result<Option<IpNet>, Invalid> {
         ));
     }
     Ok(Some(net))
+}
+
+/// `::1:6379` is a valid address, and nobody who writes it means that: the last group has the form of a port, and what stands
+/// before it is an address of its own.
+fn looks_like_a_port(text: &str) -> Option<(&str, &str)> {
+    let (front, port) = text.rsplit_once(':')?;
+    let decimal = (2..=5).contains(&port.len()) && port.chars().all(|c| c.is_ascii_digit());
+    let whole = !front.ends_with(':') && front.parse::<IpAddr>().is_ok();
+    (decimal && whole).then_some((front, port))
 }
 
 /// IPv4-mapped IPv6 addresses are IPv4 on the wire.
@@ -182,6 +200,9 @@ mod tests {
         for text in [
             "",
             " ",
+            "::1:6379",
+            "2001:db8::1:443",
+            "http://x.com",
             "10.0.0.300",
             "10.0.0.7/8",
             "10.0.0.0/33",
