@@ -93,7 +93,7 @@ impl Toolchain {
             // A stable rustc builds `core` only with this. It must not reach any other crate.
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_ENCODED_RUSTFLAGS", rustflags(linker, arch)?);
-        if let Some(paths) = self.library_path(scratch)? {
+        if let Some(paths) = self.loader_path(scratch)? {
             command.env("LD_LIBRARY_PATH", paths);
         }
         Ok(command)
@@ -103,7 +103,7 @@ impl Toolchain {
     /// folders.
     ///
     /// A system's library folder may hold several; so it is shown a folder with exactly the right one.
-    fn library_path(&self, scratch: &Path) -> Result<Option<OsString>, String> {
+    fn loader_path(&self, scratch: &Path) -> Result<Option<OsString>, String> {
         let inherited = env::var_os("LD_LIBRARY_PATH").filter(|_| !self.distribution);
         let Some(llvm) = self.llvm() else {
             return Ok(inherited);

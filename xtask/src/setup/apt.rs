@@ -98,7 +98,7 @@ rustc-web:
   Candidate: 1.96.0+dfsg1-1~deb12u2
   Version table:
      1.96.0+dfsg1-1~deb12u2 500
-        500 http://deb.example.org/debian-security bookworm-security/main amd64 Packages
+        500 http://mirror.example.org/debian-security bookworm-security/main amd64 Packages
  *** 1.85.0+dfsg3-1~deb12u3 100
         100 /var/lib/dpkg/status
 rust-src:
