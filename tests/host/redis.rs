@@ -50,6 +50,10 @@ fn drop_and_connect_hit_one_redis_as_asked_and_not_the_other() {
     let ended = kchaos.stop();
     for (fault, asked) in [(0, 0.10), (1, 0.25)] {
         let (matched, injected) = (ended.count(fault, "matched"), ended.count(fault, "injected"));
+        println!(
+            "fault {fault}: {injected} of {matched} injected, {:.2} %",
+            injected as f64 * 100.0 / matched as f64
+        );
         assert!(matched >= 20_000, "fault {fault}: only {matched} draws");
         assert_share(&format!("fault {fault}"), asked, injected, matched);
     }
