@@ -20,23 +20,8 @@ pub fn main() -> Result<()> {
 
 /// Builds the binary, checks it and returns where it is.
 pub fn binary() -> Result<PathBuf> {
-    let host = sh::host()?;
+    let built = static_program("chaos-daemon", "kchaos")?;
     let target = sh::target_dir()?;
-    // Naming the target keeps these flags away from build scripts and macros, which must stay dynamic.
-    let flags = format!("{} -C target-feature=+crt-static", env::var("RUSTFLAGS").unwrap_or_default());
-    let mut cargo = sh::cargo()?;
-    cargo
-        .args(["build", "--release", "--package", "chaos-daemon", "--bin", "kchaos", "--target", &host])
-        .arg("--target-dir")
-        .arg(&target)
-        .env("RUSTFLAGS", flags.trim())
-        // It would win over the line above.
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    sh::run(&mut cargo)?;
-
-    let built = target.join(host).join("release/kchaos");
-    let content = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
-    elf::require_static(&content).with_context(|| format!("{} is not a static binary", built.display()))?;
     let binary = target.join("kchaos");
     // A new file under the old name: a kchaos that is running cannot be written to.
     let new = target.join("kchaos.new");
@@ -44,11 +29,33 @@ pub fn binary() -> Result<PathBuf> {
         .and_then(|_| fs::rename(&new, &binary))
         .with_context(|| format!("cannot write {}", binary.display()))?;
     let size = fs::metadata(&binary)?.len();
-    println!("{} is static, {}", binary.display(), mebibytes(size));
+    eprintln!("{} is static, {}", binary.display(), mebibytes(size));
     if size > LIMIT {
         bail!("the binary may be {} at most: look at what the last change linked in", mebibytes(LIMIT));
     }
     Ok(binary)
+}
+
+/// Builds a program that needs no shared library, and returns where cargo has put it.
+pub fn static_program(package: &str, program: &str) -> Result<PathBuf> {
+    let host = sh::host()?;
+    let target = sh::target_dir()?;
+    // Naming the target keeps these flags away from build scripts and macros, which must stay dynamic.
+    let flags = format!("{} -C target-feature=+crt-static", env::var("RUSTFLAGS").unwrap_or_default());
+    let mut cargo = sh::cargo()?;
+    cargo
+        .args(["build", "--release", "--package", package, "--bin", program, "--target", &host])
+        .arg("--target-dir")
+        .arg(&target)
+        .env("RUSTFLAGS", flags.trim())
+        // It would win over the line above.
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    sh::run(&mut cargo)?;
+
+    let built = target.join(host).join("release").join(program);
+    let content = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
+    elf::require_static(&content).with_context(|| format!("{} is not a static binary", built.display()))?;
+    Ok(built)
 }
 
 /// A size with one decimal, rounded down.

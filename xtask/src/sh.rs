@@ -119,6 +119,11 @@ pub fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
 
 /// Standard output of a command that succeeds quietly; what it complained of is in the error.
 pub fn output(command: &mut Command) -> Result<String> {
+    Ok(String::from_utf8_lossy(&output_bytes(command)?).into_owned())
+}
+
+/// Like [`output`], for what is not text.
+pub fn output_bytes(command: &mut Command) -> Result<Vec<u8>> {
     let output = command
         .stdin(Stdio::null())
         .output()
@@ -127,7 +132,19 @@ pub fn output(command: &mut Command) -> Result<String> {
         let complaint = String::from_utf8_lossy(&output.stderr);
         bail!("`{}` failed ({}): {}", shown(command), output.status, complaint.trim());
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(output.stdout)
+}
+
+/// A system program. Debian keeps some where a user's shell does not look.
+pub fn system(name: &str) -> Command {
+    Command::new(find_system(name).unwrap_or_else(|| PathBuf::from(name)))
+}
+
+/// Where a system program is.
+pub fn find_system(name: &str) -> Option<PathBuf> {
+    let mut path = env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 /// A command as a person would type it.
