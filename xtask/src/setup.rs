@@ -13,8 +13,8 @@ use crate::sh;
 use apt::Apt;
 use needs::{Fix, NEEDS, Need};
 
-/// What the machine is prepared for; each includes the ones before.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// What the machine is prepared for.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// The binary.
     Build,
@@ -22,6 +22,20 @@ pub enum Purpose {
     Test,
     /// Also what checks the dependencies.
     Gate,
+    /// Other kernels, in virtual machines.
+    Vm,
+}
+
+impl Purpose {
+    /// Whether what another purpose needs is needed for this one too.
+    fn includes(self, other: Self) -> bool {
+        match self {
+            Self::Build => other == Self::Build,
+            Self::Test => matches!(other, Self::Build | Self::Test),
+            Self::Gate => matches!(other, Self::Build | Self::Test | Self::Gate),
+            Self::Vm => matches!(other, Self::Build | Self::Vm),
+        }
+    }
 }
 
 /// Arguments of `cargo xtask setup`.
@@ -60,7 +74,7 @@ pub fn ensure(purpose: Purpose) -> Result<()> {
 /// Runs every check of a purpose and reports the needs that are not met.
 fn check(purpose: Purpose, verbose: bool) -> Vec<Missing> {
     let mut missing = Vec::new();
-    for need in NEEDS.iter().filter(|need| need.purpose <= purpose) {
+    for need in NEEDS.iter().filter(|need| purpose.includes(need.purpose)) {
         match (need.check)() {
             Ok(found) if verbose => println!("ok       {}: {found}", need.name),
             Ok(_) => {}

@@ -60,7 +60,7 @@ const BPF_LINKER: Crate = Crate { name: "bpf-linker", version: "0.10.4" };
 const CARGO_DENY: Crate = Crate { name: "cargo-deny", version: "0.20.2" };
 
 /// In the order in which they are installed.
-pub const NEEDS: [Need; 9] = [
+pub const NEEDS: [Need; 12] = [
     Need {
         name: "static C library",
         why: "one binary that runs on every distribution",
@@ -86,14 +86,14 @@ pub const NEEDS: [Need; 9] = [
         name: "ip",
         why: "the tests make network namespaces and devices",
         purpose: Purpose::Test,
-        check: || first_line(system("ip").arg("-V")),
+        check: || first_line(sh::system("ip").arg("-V")),
         fix: Fix::Packages(&["iproute2"]),
     },
     Need {
         name: "tc",
         why: "the tests compare the host's traffic control before and after",
         purpose: Purpose::Test,
-        check: || first_line(system("tc").arg("-V")),
+        check: || first_line(sh::system("tc").arg("-V")),
         fix: Fix::Packages(&["iproute2"]),
     },
     Need {
@@ -117,6 +117,27 @@ pub const NEEDS: [Need; 9] = [
         purpose: Purpose::Test,
         check: || cargo_answers("clippy"),
         fix: Fix::Component { name: "clippy", debian: "rust-clippy (rust-web-clippy for rustc-web)" },
+    },
+    Need {
+        name: "qemu",
+        why: "boots other kernels",
+        purpose: Purpose::Vm,
+        check: || first_line(sh::system("qemu-system-x86_64").arg("--version")),
+        fix: Fix::Packages(&["qemu-system-x86"]),
+    },
+    Need {
+        name: "depmod",
+        why: "finds out which kernel module needs which",
+        purpose: Purpose::Vm,
+        check: || first_line(sh::system("depmod").arg("--version")),
+        fix: Fix::Packages(&["kmod"]),
+    },
+    Need {
+        name: "xz",
+        why: "unpacks kernel modules",
+        purpose: Purpose::Vm,
+        check: || first_line(Command::new("xz").arg("--version")),
+        fix: Fix::Packages(&["xz-utils"]),
     },
     Need {
         name: "cargo-deny",
@@ -183,8 +204,8 @@ fn judge_deny(said: &str) -> Result<String, String> {
 
 /// Starts the server by the name under which it does not check a dump file but serves, and its client.
 fn redis() -> Result<String, String> {
-    first_line(system("redis-cli").arg("--version"))?;
-    let said = first_line(system("redis-check-rdb").arg0("redis-server").arg("--version"))?;
+    first_line(sh::system("redis-cli").arg("--version"))?;
+    let said = first_line(sh::system("redis-check-rdb").arg0("redis-server").arg("--version"))?;
     if said.starts_with("Redis server") {
         Ok(said)
     } else {
@@ -195,14 +216,6 @@ fn redis() -> Result<String, String> {
 fn cargo_answers(subcommand: &str) -> Result<String, String> {
     let mut cargo = sh::cargo().map_err(|error| format!("{error:#}"))?;
     first_line(cargo.args([subcommand, "--version"]))
-}
-
-/// A system program. Debian keeps some where a user's shell does not look.
-fn system(name: &str) -> Command {
-    let mut path = env::var_os("PATH").unwrap_or_default();
-    path.push(":/usr/sbin:/sbin");
-    let found = env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
-    Command::new(found.unwrap_or_else(|| PathBuf::from(name)))
 }
 
 fn first_line(command: &mut Command) -> Result<String, String> {
