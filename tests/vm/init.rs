@@ -5,7 +5,7 @@
 
 use std::{
     env,
-    ffi::OsString,
+    ffi::{CStr, OsString},
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::{
@@ -106,12 +106,23 @@ fn load_modules(folder: &Path) -> Result<(), String> {
     for path in files {
         let name = path.display().to_string();
         let file = File::open(&path).map_err(said("open", &name))?;
-        match finit_module(&file, c"", ModuleInitFlags::empty()) {
+        match finit_module(&file, options(&name), ModuleInitFlags::empty()) {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(error) => return Err(said("load", &name)(error)),
         }
     }
     Ok(())
+}
+
+/// Some modules make devices that nobody has asked for.
+fn options(file: &str) -> &'static CStr {
+    if file.ends_with("-ifb.ko") {
+        c"numifbs=0"
+    } else if file.ends_with("-dummy.ko") {
+        c"numdummies=0"
+    } else {
+        c""
+    }
 }
 
 /// Does what `ip link set lo up` does.

@@ -14,6 +14,7 @@ mod test;
 #[path = "../../chaos-daemon/build/toolchain.rs"]
 mod toolchain;
 mod version;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -37,20 +38,25 @@ enum Command {
     Demo(demo::Args),
     /// Check formatting, lints, licences and every test, in that order
     Test(test::Args),
+    /// Build, then run kchaos or another command on other kernels, in virtual machines
+    Vm(vm::Args),
     /// Build, then measure
     Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
+    let done = |()| ExitCode::SUCCESS;
     let result = match Cli::parse().command {
-        Command::Setup(args) => setup::main(&args),
-        Command::Build => build::main(),
-        Command::Demo(args) => demo::main(&args),
-        Command::Test(args) => test::main(&args),
-        Command::Bench(args) => bench::main(&args),
+        Command::Setup(args) => setup::main(&args).map(done),
+        Command::Build => build::main().map(done),
+        Command::Demo(args) => demo::main(&args).map(done),
+        Command::Test(args) => test::main(&args).map(done),
+        // The code of what ran in the guest.
+        Command::Vm(args) => vm::main(&args),
+        Command::Bench(args) => bench::main(&args).map(done),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

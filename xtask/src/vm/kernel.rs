@@ -1,0 +1,242 @@
+//! The kernels that guests boot: Debian's, fetched when first asked for, or one of the user's own.
+
+use std::{
+    fs,
+    io::Read as _,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::debian::Archive;
+use crate::sh;
+
+/// The lines of kernels that kchaos is tried on, and where in Debian's archive they are.
+const LINES: [(&str, &[&str]); 4] = [
+    ("5.10", &["bullseye"]),
+    ("6.1", &["bookworm"]),
+    ("6.12", &["trixie"]),
+    // Where it is depends on how far the release has gone on.
+    ("7.2", &["trixie-backports", "sid"]),
+];
+
+/// What the user asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// One of Debian's lines, such as 6.1.
+    Line(&'static str),
+    /// A file.
+    File(PathBuf),
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some((line, _)) = LINES.iter().find(|(line, _)| *line == text) {
+            return Ok(Self::Line(line));
+        }
+        if text.contains('/') || Path::new(text).is_file() {
+            return Ok(Self::File(text.into()));
+        }
+        let known: Vec<_> = LINES.iter().map(|(line, _)| *line).collect();
+        Err(format!("there is a kernel for {}; or give the path of a vmlinuz", known.join(", ")))
+    }
+}
+
+/// A kernel that can be booted.
+pub struct Kernel {
+    /// For people: the line and the release, or the file.
+    pub name: String,
+    pub image: PathBuf,
+    /// The folder that holds modules.dep; without it no module is loaded.
+    pub modules: Option<PathBuf>,
+}
+
+impl Kernel {
+    /// Finds or fetches what was asked for.
+    pub fn get(choice: &Choice, modules: Option<&Path>, cache: &Path) -> Result<Self> {
+        let kernel = match choice {
+            Choice::File(image) => {
+                let (image, modules) = (image.clone(), modules.map(Path::to_path_buf));
+                Self { name: image.display().to_string(), image, modules }
+            }
+            Choice::Line(line) => {
+                let suites =
+                    LINES.iter().find(|(known, _)| known == line).map_or(&[][..], |(_, suites)| suites);
+                fetched(line, suites, cache)
+                    .with_context(|| format!("there is no kernel {line} to be had"))?
+            }
+        };
+        require_image(&kernel.image)?;
+        Ok(kernel)
+    }
+}
+
+/// The newest kernel of a line, unpacked in the cache.
+fn fetched(line: &str, suites: &[&str], cache: &Path) -> Result<Kernel> {
+    let archive = Archive::new(suites, &cache.join("apt").join(line))?;
+    let offered = archive
+        .search(&format!("^linux-image-{}[.-].*cloud-amd64(-unsigned)?$", line.replace('.', "\\.")))?;
+    let package = newest(line, &offered).with_context(|| {
+        format!("Debian's {} offers no package linux-image-{line}*-cloud-amd64", suites.join(" and "))
+    })?;
+    let folder = cache.join("kernels").join(&package);
+    if !folder.is_dir() {
+        let new = cache.join("kernels").join(format!("{package}.new"));
+        if new.exists() {
+            fs::remove_dir_all(&new).with_context(|| format!("cannot remove {}", new.display()))?;
+        }
+        unpack(&archive, &package, &new)?;
+        index_modules(&new)?;
+        image(&new)?;
+        // Complete or not there at all.
+        fs::rename(&new, &folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    let image = image(&folder)?;
+    Ok(Kernel { name: format!("{line} ({package})"), image, modules: Some(modules_folder(&folder)?) })
+}
+
+/// Unpacks a kernel, whether it is in one package or, as from 7.2 on, in two that the first one names.
+fn unpack(archive: &Archive, package: &str, into: &Path) -> Result<()> {
+    archive.unpack(package, into)?;
+    if modules_folder(into).is_err() {
+        for part in parts(package) {
+            archive.unpack(&part, into)?;
+        }
+    }
+    Ok(())
+}
+
+/// The packages of the image and of the modules.
+fn parts(package: &str) -> [String; 2] {
+    ["linux-binary", "linux-modules"].map(|part| package.replacen("linux-image", part, 1))
+}
+
+/// The package with the highest numbers in its name; the signed one where there are both.
+fn newest(line: &str, packages: &[String]) -> Option<String> {
+    let rank = |name: &String| {
+        let release = name.strip_prefix("linux-image-")?;
+        let (release, kind) = release.split_once("-cloud-amd64")?;
+        // 6.1 is not 6.12.
+        let of_the_line = release.strip_prefix(line)?.starts_with(['.', '-']);
+        let known = of_the_line && matches!(kind, "" | "-unsigned");
+        let numbers: Vec<u32> =
+            release.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect();
+        known.then_some((numbers, kind.is_empty()))
+    };
+    let ranked = packages.iter().filter_map(|name| Some((rank(name)?, name)));
+    ranked.max().map(|(_, name)| name.clone())
+}
+
+/// Writes modules.dep, which a package's installation would have written.
+fn index_modules(folder: &Path) -> Result<()> {
+    let modules = modules_folder(folder)?;
+    let release = modules.file_name().context("the kernel's package has no modules")?;
+    // `depmod` looks below lib/modules of what it is given.
+    let base = modules.ancestors().nth(3).context("the kernel's package has no modules")?;
+    sh::output(sh::system("depmod").arg("-b").arg(base).arg(release)).map(drop)
+}
+
+/// Newer packages have the image beside its modules.
+fn image(folder: &Path) -> Result<PathBuf> {
+    let beside = modules_folder(folder)?.join("vmlinuz");
+    if beside.is_file() { Ok(beside) } else { only_entry(&folder.join("boot"), "vmlinuz-") }
+}
+
+/// Newer packages have everything below usr.
+fn modules_folder(folder: &Path) -> Result<PathBuf> {
+    let usr = folder.join("usr/lib/modules");
+    only_entry(&if usr.is_dir() { usr } else { folder.join("lib/modules") }, "")
+}
+
+/// The entry of a folder whose name starts like this.
+fn only_entry(folder: &Path, start: &str) -> Result<PathBuf> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut names = entries.filter_map(Result::ok).map(|entry| entry.path());
+    let found =
+        names.find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start)));
+    found.with_context(|| format!("{} holds no {start}*", folder.display()))
+}
+
+/// Fails for what a boot loader would not start either.
+fn require_image(file: &Path) -> Result<()> {
+    let mut head = [0; 0x206];
+    fs::File::open(file)
+        .with_context(|| format!("cannot open the kernel {}", file.display()))?
+        .read_exact(&mut head)
+        .with_context(|| format!("{} is too short to be a kernel", file.display()))?;
+    if !is_bzimage(&head) {
+        bail!(
+            "{} is no bzImage, the form in which x86 kernels are booted; remove it, or name the vmlinuz",
+            file.display()
+        );
+    }
+    Ok(())
+}
+
+/// Where a boot loader looks: the boot sector's signature and the header behind it.
+fn is_bzimage(head: &[u8]) -> bool {
+    head.get(0x1fe..0x200) == Some(&[0x55, 0xaa]) && head.get(0x202..0x206) == Some(b"HdrS")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Choice, is_bzimage, newest, parts, require_image};
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_line_or_a_path_can_be_asked_for() {
+        assert_eq!("6.1".parse(), Ok(Choice::Line("6.1")));
+        assert_eq!("/boot/vmlinuz".parse(), Ok(Choice::File("/boot/vmlinuz".into())));
+        assert_eq!("./bzImage".parse(), Ok(Choice::File("./bzImage".into())));
+        let error = "6.2".parse::<Choice>().unwrap_err();
+        assert!(error.contains("5.10, 6.1, 6.12, 7.2"), "{error}");
+    }
+
+    #[test]
+    fn the_newest_is_found_by_number() {
+        let offered = names(&[
+            "linux-image-6.12.107+deb13-cloud-amd64",
+            "linux-image-6.12.94+deb13-cloud-amd64",
+            "linux-image-6.12.107+deb13-cloud-amd64-unsigned",
+            "linux-image-6.12.200+deb13-cloud-amd64-dbg",
+        ]);
+        assert_eq!(newest("6.12", &offered).as_deref(), Some("linux-image-6.12.107+deb13-cloud-amd64"));
+        let by_abi =
+            names(&["linux-image-5.10.0-9-cloud-amd64", "linux-image-5.10.0-32-cloud-amd64-unsigned"]);
+        assert_eq!(newest("5.10", &by_abi).as_deref(), Some("linux-image-5.10.0-32-cloud-amd64-unsigned"));
+    }
+
+    #[test]
+    fn a_kernel_in_parts_is_found_whole() {
+        assert_eq!(
+            parts("linux-image-7.2.12+deb13-cloud-amd64"),
+            ["linux-binary-7.2.12+deb13-cloud-amd64", "linux-modules-7.2.12+deb13-cloud-amd64"]
+        );
+    }
+
+    #[test]
+    fn another_line_is_not_taken() {
+        let offered = names(&["linux-image-6.12.94+deb13-cloud-amd64", "linux-image-cloud-amd64"]);
+        assert_eq!(newest("6.1", &offered), None);
+        assert_eq!(newest("6.1", &[]), None);
+    }
+
+    #[test]
+    fn what_is_no_kernel_is_refused() {
+        let mut head = vec![0; 0x206];
+        assert!(!is_bzimage(&head));
+        head[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
+        head[0x202..0x206].copy_from_slice(b"HdrS");
+        assert!(is_bzimage(&head));
+        assert!(!is_bzimage(b"MZ"));
+        let this = std::env::current_exe().unwrap();
+        assert!(require_image(&this).unwrap_err().to_string().contains("no bzImage"));
+        assert!(require_image("/no/such/file".as_ref()).unwrap_err().to_string().contains("cannot open"));
+    }
+}

@@ -1,0 +1,193 @@
+//! One virtual machine: QEMU, what it says, and every way in which it can end.
+
+use std::{
+    fs,
+    io::{Read as _, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::console::{Event, Splitter, tail, trouble};
+use crate::sh;
+
+/// Booting takes seconds; this is a machine that is stuck or a host that is very slow.
+pub const BOOT_LIMIT: Duration = Duration::from_mins(2);
+
+/// How often the kernel's console is looked at.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// What runs the guest's instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accelerator {
+    Kvm,
+    /// Translation: works everywhere, ten times slower.
+    Tcg,
+}
+
+/// What to boot.
+pub struct Guest<'a> {
+    pub image: &'a Path,
+    pub initramfs: &'a Path,
+    /// Where the kernel's console is written to.
+    pub console: PathBuf,
+    pub mark: &'a str,
+    pub accelerator: Accelerator,
+    /// For booting.
+    pub boot_limit: Duration,
+    /// For the command.
+    pub limit: Duration,
+}
+
+/// How a guest ended that did not end in an error.
+#[derive(Debug)]
+pub enum Ending {
+    /// The command did, with this code; and how long booting took.
+    Exited(u8, Duration),
+    /// It died before our init had started anything, for this reason.
+    NeverStarted(String),
+}
+
+impl Guest<'_> {
+    /// Boots the machine, copies the command's output and waits for its end.
+    pub fn run(&self, output: &mut dyn Write) -> Result<Ending> {
+        // What an earlier boot left must not be taken for this one's.
+        let _ = fs::remove_file(&self.console);
+        let mut qemu = Running(self.command().spawn().context("cannot start QEMU")?);
+        let bytes = reader(&mut qemu.0)?;
+        let mut splitter = Splitter::new(self.mark);
+        let started = Instant::now();
+        let mut booted = None;
+        loop {
+            let (shown, events, open) = match bytes.recv_timeout(GLANCE) {
+                Ok(bytes) => {
+                    let (shown, events) = splitter.feed(&bytes);
+                    (shown, events, true)
+                }
+                Err(RecvTimeoutError::Timeout) => (Vec::new(), Vec::new(), true),
+                Err(RecvTimeoutError::Disconnected) => (splitter.rest(), Vec::new(), false),
+            };
+            output.write_all(&shown).and_then(|()| output.flush()).context("cannot write the output")?;
+            for event in events {
+                match event {
+                    Event::Ready => booted = Some(started.elapsed()),
+                    Event::Exit(code) => return Ok(Ending::Exited(code, booted.unwrap_or_default())),
+                    Event::Failed(reason) => bail!("the guest could not start the command: {reason}"),
+                }
+            }
+            if let Some(ending) = self.judge(started.elapsed(), booted, open, &mut qemu)? {
+                return Ok(ending);
+            }
+        }
+    }
+
+    /// Whether a guest that has not said that it is done will ever be.
+    fn judge(
+        &self,
+        elapsed: Duration,
+        booted: Option<Duration>,
+        open: bool,
+        qemu: &mut Running,
+    ) -> Result<Option<Ending>> {
+        let console = fs::read(&self.console).unwrap_or_default();
+        let console = String::from_utf8_lossy(&console);
+        let trouble = trouble(&console);
+        let Some(boot) = booted else {
+            if let Some(trouble) = trouble {
+                return Ok(Some(Ending::NeverStarted(format!("{}: {}", trouble.kind, trouble.line))));
+            }
+            if !open {
+                return self.refused(&console, qemu).map(Some);
+            }
+            if elapsed > self.boot_limit {
+                bail!(
+                    "the guest never answered: {} s after its start its init had not said a word{}",
+                    elapsed.as_secs(),
+                    tail(&console, 15)
+                );
+            }
+            return Ok(None);
+        };
+        if let Some(trouble) = trouble {
+            bail!("{} while the command ran: {}{}", trouble.kind, trouble.line, tail(&console, 40));
+        }
+        if !open {
+            bail!("the guest was gone before the command ended{}", tail(&console, 15));
+        }
+        if elapsed > boot + self.limit {
+            bail!(
+                "the command was still running after {} s; --timeout gives it more{}",
+                self.limit.as_secs(),
+                tail(&console, 15)
+            );
+        }
+        Ok(None)
+    }
+
+    /// QEMU ended before the guest had said anything: was it QEMU's doing or the guest's?
+    fn refused(&self, console: &str, qemu: &mut Running) -> Result<Ending> {
+        let status = qemu.0.wait().context("cannot wait for QEMU")?;
+        if !status.success() {
+            let mut complaint = String::new();
+            if let Some(mut pipe) = qemu.0.stderr.take() {
+                // What cannot be read cannot be shown.
+                let _ = pipe.read_to_string(&mut complaint);
+            }
+            bail!("QEMU gave up on {} ({status}): {}", self.image.display(), complaint.trim());
+        }
+        Ok(Ending::NeverStarted(format!("it switched itself off{}", tail(console, 5))))
+    }
+
+    fn command(&self) -> Command {
+        let mut qemu = sh::system("qemu-system-x86_64");
+        // More than one CPU, or this one instruction, and the translated guest crashes now and then.
+        match self.accelerator {
+            Accelerator::Tcg => qemu.args(["-accel", "tcg", "-cpu", "max,cx16=off"]),
+            Accelerator::Kvm => qemu.args(["-accel", "kvm", "-cpu", "host"]),
+        };
+        qemu.args(["-smp", "1", "-m", "1024", "-no-reboot", "-nodefaults", "-display", "none"])
+            // The first port is the kernel's, the second our init's.
+            .arg("-serial")
+            .arg(format!("file:{}", self.console.display()))
+            .args(["-serial", "stdio", "-kernel"])
+            .arg(self.image)
+            .arg("-initrd")
+            .arg(self.initramfs)
+            .args(["-append", "console=ttyS0 panic=-1 oops=panic quiet"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        qemu
+    }
+}
+
+/// A QEMU that ends with us, however we end.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Reads what the guest says on a thread, as waiting for it must have a limit.
+fn reader(qemu: &mut Child) -> Result<Receiver<Vec<u8>>> {
+    let mut pipe = qemu.stdout.take().context("QEMU has no output")?;
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+            let Some(bytes) = buffer.get(..count) else { break };
+            if sender.send(bytes.to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    Ok(receiver)
+}
