@@ -9,6 +9,11 @@ use aya_ebpf::helpers::generated::bpf_set_retval;
 pub fn fail(errno: u32) -> Option<i32> {
     const DENY: i32 = 0;
     const EPERM: u32 = 1;
+    const MAX_ERRNO: u32 = 4095;
+    // Linux 7.2 wants it proven that the value is an errno.
+    if errno == 0 || errno > MAX_ERRNO {
+        return None;
+    }
     if errno == EPERM {
         return Some(DENY);
     }
