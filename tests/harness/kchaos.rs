@@ -13,7 +13,7 @@ use nix::{
 };
 use serde_json::Value;
 
-use crate::{NetNs, kernel::Held, wait_for};
+use crate::{Cgroup, NetNs, kernel::Held, wait_for};
 
 /// The `kchaos` under test: `KCHAOS_BIN`, or the one that `cargo xtask build` made.
 pub fn kchaos() -> Command {
@@ -69,7 +69,13 @@ impl Kchaos {
         Self::start_with(words, |command| ns.place(command))
     }
 
-    /// The same, with a last word on how the process starts.
+    /// Starts `kchaos inject KIND` on a cgroup, for longer than any test takes, and waits until it injects.
+    pub fn inject(ns: &NetNs, kind: &str, cgroup: &Cgroup, flags: &[&str]) -> Self {
+        let words = [&["inject", kind, "--for", "60s", "--cgroup", cgroup.name()][..], flags].concat();
+        Self::start(ns, &words)
+    }
+
+    /// As [`Self::start`], with a last word on how the process starts.
     pub fn start_with(words: &[&str], adjust: impl FnOnce(&mut Command)) -> Self {
         let mut this = Self::spawn(words, adjust);
         wait_for("kchaos starts to inject", Duration::from_secs(10), || {

@@ -37,21 +37,7 @@ fn any_errno_on_every_way() {
     let port = listener.local_addr().unwrap().port();
     for (name, number) in ERRNOS {
         let peer = format!(":{port}");
-        let kchaos = Kchaos::start(
-            &ns,
-            &[
-                "inject",
-                "connect",
-                "--for",
-                "60s",
-                "--cgroup",
-                cgroup.name(),
-                "--errno",
-                name,
-                "--peer",
-                &peer,
-            ],
-        );
+        let kchaos = Kchaos::inject(&ns, "connect", &cgroup, &["--errno", name, "--peer", &peer]);
         for (verb, to) in ways(port) {
             let got = calls(&ns, &cgroup, &[verb, &to, "3"]);
             assert_eq!(Some(&3), got.failed.get(&number), "{name} {verb} {to}: {got:?}");

@@ -60,24 +60,11 @@ fn draws_are_right_at_the_ends_and_at_a_hundredth_of_a_percent() {
     let sink = Sink::new(&ns, "::1".parse().unwrap());
     let to = sink.address.to_string();
     for (share, asked) in [("0%", 0.0), ("0.01%", 0.0001), ("99.99%", 0.9999), ("100%", 1.0)] {
-        let kchaos = Kchaos::start(
+        let kchaos = Kchaos::inject(
             &ns,
-            &[
-                "inject",
-                "connect",
-                "--errno",
-                "EIO",
-                "--for",
-                "60s",
-                "--cgroup",
-                cgroup.name(),
-                "--probability",
-                share,
-                "--seed",
-                "11",
-                "--peer",
-                &to,
-            ],
+            "connect",
+            &cgroup,
+            &["--errno", "EIO", "--probability", share, "--seed", "11", "--peer", &to],
         );
         let got = calls(&ns, &cgroup, &["udp-send", &to, "200000", "2"]);
         let ended = kchaos.stop();

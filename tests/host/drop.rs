@@ -16,12 +16,6 @@ fn both_families() -> [IpAddr; 2] {
     ["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()]
 }
 
-fn inject<'a>(ns: &NetNs, cgroup: &'a Cgroup, flags: &[&'a str]) -> Kchaos {
-    let mut words = vec!["inject", "drop", "--for", "60s", "--cgroup", cgroup.name()];
-    words.extend(flags);
-    Kchaos::start(ns, &words)
-}
-
 /// Everything sent is lost, to the packet, and sending succeeds all the same: a lossy wire is silent.
 #[test]
 fn egress_is_silent_and_complete() {
@@ -30,7 +24,7 @@ fn egress_is_silent_and_complete() {
     for address in both_families() {
         let sink = Sink::new(&ns, address);
         let to = sink.address.to_string();
-        let kchaos = inject(&ns, &cgroup, &["--peer", &to]);
+        let kchaos = Kchaos::inject(&ns, "drop", &cgroup, &["--peer", &to]);
         let sent = calls(&ns, &cgroup, &["udp-send", &to, "100"]);
         assert_eq!(100, sent.ok, "{sent:?}");
         let ended = kchaos.stop();
@@ -51,7 +45,7 @@ fn ingress_hits_the_receiver_only() {
         // A socket belongs to the cgroup of the process that made it: ours would be the root.
         let sink = Sink::new(&ns, address);
         let to = sink.address.to_string();
-        let kchaos = inject(&ns, &receiver, &["--direction", "ingress"]);
+        let kchaos = Kchaos::inject(&ns, "drop", &receiver, &["--direction", "ingress"]);
         let sent = calls(&ns, &sender, &["udp-send", &to, "200"]);
         assert_eq!(200, sent.ok);
         wait_for("a receiver outside the target", Duration::from_secs(5), || sink.count() == 200);
@@ -63,14 +57,15 @@ fn ingress_hits_the_receiver_only() {
         calls(&ns, &sender, &["connect", "127.0.0.1:7100", "1"]).ok == 1
     });
     for to in ["127.0.0.1:7100", "[::1]:7100"] {
-        let kchaos = inject(&ns, &receiver, &["--direction", "ingress", "--local-port", "7100"]);
+        let kchaos =
+            Kchaos::inject(&ns, "drop", &receiver, &["--direction", "ingress", "--local-port", "7100"]);
         let sent = calls(&ns, &sender, &["udp-send", to, "500"]);
         assert_eq!(500, sent.ok);
         let ended = kchaos.stop();
         assert_eq!((500, 500), (ended.count(0, "matched"), ended.count(0, "injected")), "{to}: {ended:?}");
 
         // A connection is not even begun: the SYN is lost, and so is the one sent again a second later.
-        let kchaos = inject(&ns, &receiver, &["--direction", "ingress", "--protocol", "tcp"]);
+        let kchaos = Kchaos::inject(&ns, "drop", &receiver, &["--direction", "ingress", "--protocol", "tcp"]);
         let mut client = traffic::helper(&ns, &sender, &["connect", to, "1"]).spawn().unwrap();
         thread::sleep(Duration::from_millis(1500));
         assert_eq!(None, client.try_wait().unwrap(), "{to}: connected through a complete loss");
@@ -90,7 +85,7 @@ fn protocols_and_ports() {
     let socket = ns.enter(|| UdpSocket::bind("[::]:0").unwrap());
     let port = socket.local_addr().unwrap().port();
     let matched = |flags: &[&str], words: &[&str]| {
-        let kchaos = inject(&ns, &cgroup, &[flags, &["--probability", "0%"]].concat());
+        let kchaos = Kchaos::inject(&ns, "drop", &cgroup, &[flags, &["--probability", "0%"]].concat());
         let _sent = calls(&ns, &cgroup, words);
         kchaos.stop().count(0, "matched")
     };
@@ -139,7 +134,8 @@ fn tcp_repairs_loss_by_fast_retransmission() {
         let at = rows[0].iter().position(|n| *n == name).unwrap();
         rows[1][at].parse().unwrap()
     };
-    let kchaos = inject(&ns, &cgroup, &["--probability", "1%", "--seed", "5", "--protocol", "tcp"]);
+    let kchaos =
+        Kchaos::inject(&ns, "drop", &cgroup, &["--probability", "1%", "--seed", "5", "--protocol", "tcp"]);
     let bulk = calls(&ns, &cgroup, &["tcp-bulk", "127.0.0.1:7200", "4000"]);
     assert_eq!(4000, bulk.ok, "{bulk:?}");
     let ended = kchaos.stop();

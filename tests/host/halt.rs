@@ -22,8 +22,8 @@ fn every_experiment_ends_also_a_stopped_one() {
     for sink in &sinks {
         wait_for("the flood arrives", Duration::from_secs(5), || sink.count() > 100);
     }
-    let first = Kchaos::start(&ns, &["inject", "drop", "--for", "60s", "--cgroup", one.name()]);
-    let second = Kchaos::start(&ns, &["inject", "drop", "--for", "60s", "--cgroup", two.name()]);
+    let first = Kchaos::inject(&ns, "drop", &one, &[]);
+    let second = Kchaos::inject(&ns, "drop", &two, &[]);
     second.signal(Signal::SIGSTOP);
     thread::sleep(Duration::from_millis(100));
     let dark = boot_ns();

@@ -35,23 +35,8 @@ fn a_scrape_equals_the_kernel_to_the_unit() {
     let sink = Sink::new(&ns, "127.0.0.1".parse().unwrap());
     let to = sink.address.to_string();
     let address = free_address();
-    let kchaos = Kchaos::start(
-        &ns,
-        &[
-            "inject",
-            "drop",
-            "--for",
-            "60s",
-            "--cgroup",
-            cgroup.name(),
-            "--probability",
-            "50%",
-            "--peer",
-            &to,
-            "--metrics",
-            &address,
-        ],
-    );
+    let kchaos =
+        Kchaos::inject(&ns, "drop", &cgroup, &["--probability", "50%", "--peer", &to, "--metrics", &address]);
     let labels = r#"{experiment="inject-drop",fault="drop-1",kind="drop""#;
     assert_eq!(0, value(&get(&ns, &address, "/metrics"), &format!("kchaos_matched_total{labels}")));
     let sent = calls(&ns, &cgroup, &["udp-send", &to, "5000", "4"]);

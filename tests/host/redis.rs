@@ -71,10 +71,7 @@ fn a_busy_neighbour_is_never_matched() {
     let ns = NetNs::new();
     let (ours, other) = (Cgroup::new("ours"), Cgroup::new("other"));
     let neighbour = Redis::start(&ns, &other, OTHER_PORT);
-    let kchaos = Kchaos::start(
-        &ns,
-        &["inject", "drop", "--for", "60s", "--cgroup", ours.name(), "--direction", "both"],
-    );
+    let kchaos = Kchaos::inject(&ns, "drop", &ours, &["--direction", "both"]);
     let load = neighbour.load(&ns, &other, "-c 50 -n 200000 -t set,get -q");
     assert_no_errors(&load.wait_with_output().unwrap());
     let ended = kchaos.stop();

@@ -209,7 +209,7 @@ fn a_target_that_goes_away_ends_the_experiment() {
     let _serial = serial();
     let ns = NetNs::new();
     let cgroup = Cgroup::new("restarted");
-    let kchaos = Kchaos::start(&ns, &["inject", "drop", "--for", "60s", "--cgroup", cgroup.name()]);
+    let kchaos = Kchaos::inject(&ns, "drop", &cgroup, &[]);
     drop(cgroup);
     let ended = kchaos.wait();
     assert_eq!(Some(3), ended.code, "{ended:?}");

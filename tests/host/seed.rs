@@ -7,24 +7,11 @@ fn lost(seed: &str) -> Vec<bool> {
     let (ns, cgroup) = (NetNs::new(), Cgroup::new("one"));
     let sink = Sink::new(&ns, "127.0.0.1".parse().unwrap());
     let to = sink.address.to_string();
-    let kchaos = Kchaos::start(
+    let kchaos = Kchaos::inject(
         &ns,
-        &[
-            "inject",
-            "connect",
-            "--errno",
-            "EIO",
-            "--for",
-            "60s",
-            "--cgroup",
-            cgroup.name(),
-            "--probability",
-            "20%",
-            "--seed",
-            seed,
-            "--peer",
-            &to,
-        ],
+        "connect",
+        &cgroup,
+        &["--errno", "EIO", "--probability", "20%", "--seed", seed, "--peer", &to],
     );
     let mut command = std::process::Command::new("taskset");
     command.args(["-c", "0"]).arg(kchaos_tests::kct()).args(["udp-pattern", &to, "2000"]);
