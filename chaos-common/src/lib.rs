@@ -12,6 +12,7 @@
 pub mod control;
 pub mod counters;
 pub mod draw;
+pub mod host;
 pub mod key;
 pub mod layout;
 pub mod rule;

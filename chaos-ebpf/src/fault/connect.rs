@@ -2,6 +2,8 @@
 
 use aya_ebpf::helpers::generated::bpf_set_retval;
 
+use crate::lib::kern;
+
 /// Makes the current call fail with `errno` (1..=133). `None`: the kernel would not take the errno.
 ///
 /// Without a return value of its own a denied call fails with EPERM, which is also all that kernels before 5.18 can do.
@@ -16,6 +18,9 @@ pub fn fail(errno: u32) -> Option<i32> {
     }
     if errno == EPERM {
         return Some(DENY);
+    }
+    if !kern::sets_retval() {
+        return None;
     }
     // SAFETY: a plain helper call.
     let refused = unsafe { bpf_set_retval(-(errno as i32)) };

@@ -31,9 +31,24 @@ pub fn current_cgroup() -> u64 {
     unsafe { bpf_get_current_cgroup_id() }
 }
 
-/// What earlier programs of this hook made of the call: 0 or a negative errno.
+/// Whether this kernel lets a program say how a call fails: `chaos_common::host::SETS_RETVAL`, written by the loader.
+#[unsafe(no_mangle)]
+static KCHAOS_SETS_RETVAL: u32 = 1;
+
+/// See [`KCHAOS_SETS_RETVAL`]. Where this is false the verifier never looks at what follows from it.
+#[inline(always)]
+pub fn sets_retval() -> bool {
+    // SAFETY: a live static. Volatile: to the compiler it is a constant, to the loader it is not.
+    unsafe { (&raw const KCHAOS_SETS_RETVAL).read_volatile() != 0 }
+}
+
+/// What earlier programs of this hook made of the call: 0 or a negative errno. A kernel that cannot tell
+/// ([`sets_retval`]) says 0.
 #[inline(always)]
 pub fn earlier_verdict() -> i32 {
+    if !sets_retval() {
+        return 0;
+    }
     // SAFETY: no arguments.
     unsafe { bpf_get_retval() as i32 }
 }
