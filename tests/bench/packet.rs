@@ -45,7 +45,7 @@ fn nanoseconds(faults: &str, cgroup_id: u64, repeat: u32) -> f64 {
     tables.scope.cgroup_id = cgroup_id;
     // No mark: the same packet is judged in every repetition.
     tables.scope.tag = 0;
-    let mut object = Object::load(&[Feature::TcEgress]).unwrap();
+    let mut object = Object::load(&[Feature::TcEgress.any_way()]).unwrap();
     object.fill(&tables).unwrap();
     object.arm(&tables, boot_ns(), u64::MAX).unwrap();
     let mut one = || object.test_run("kchaos_egress", &PACKET, repeat).unwrap().duration.as_nanos() as f64;

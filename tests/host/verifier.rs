@@ -28,7 +28,7 @@ fn line() -> String {
 }
 
 fn measured() -> Costs {
-    let object = Object::load(&Feature::ALL).unwrap();
+    let object = Object::load(&Feature::ALL.map(Feature::any_way)).unwrap();
     object
         .costs()
         .unwrap()

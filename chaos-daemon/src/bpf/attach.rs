@@ -1,21 +1,44 @@
-//! Programs loaded, and linked to their hooks.
+//! Programs loaded, and attached to their hooks.
 //!
-//! Links are BPF links only: kernel objects that live as long as this process holds their descriptor, so that a killed
-//! kchaos leaves nothing attached.
+//! Links are BPF links wherever the kernel has them: objects that live as long as this process holds their descriptor, so
+//! that a killed kchaos leaves nothing attached. Egress before Linux 6.6 is the exception: see [`super::clsact`].
+
+use std::{
+    os::fd::{AsFd, AsRawFd},
+    sync::Arc,
+};
 
 use aya::programs::{
     CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, LinkOrder, Program, ProgramError,
     SchedClassifier, TcAttachType, tc::TcAttachOptions,
 };
 
-use super::{BpfError, Feature, Object};
-use crate::target::{Target, inside};
+use super::{
+    BpfError, Feature, Level, Object,
+    feature::{Place, forced},
+};
+use crate::target::{NetNs, Target, inside};
 
-/// Where programs were attached.
+/// Where programs were attached, and by which ways.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attached {
     /// Devices with a program on them, with the inode of their network namespace.
     pub devices: Vec<(u64, String)>,
+    /// Features that work by their second-best way only.
+    pub reduced: Vec<Feature>,
+    /// What else is not as it should be, in words.
+    pub remarks: Vec<String>,
+}
+
+impl Attached {
+    /// What a person should know about it: no second-best way is taken in silence.
+    pub fn notes(&self) -> Vec<String> {
+        let ways = self.reduced.iter().filter_map(|feature| {
+            let reduced = feature.reduced()?;
+            Some(format!("{feature} by {}, as this kernel has no better way: {}", reduced.way, reduced.loss))
+        });
+        ways.chain(self.remarks.iter().cloned()).collect()
+    }
 }
 
 impl Object {
@@ -34,38 +57,84 @@ impl Object {
     /// Attaches every loaded program to the target: all of them or, by dropping what was attached so far, none.
     pub fn attach(&mut self, target: &Target) -> Result<Attached, BpfError> {
         let mut attached = Attached::default();
-        if self.features.iter().any(|f| *f != Feature::TcEgress) {
-            self.attach_cgroup(&target.cgroup.dir)?;
-        }
-        if self.features.contains(&Feature::TcEgress) {
+        self.attach_cgroup(&target.cgroup.dir)?;
+        if self.features().any(|feature| feature.place() == Place::Devices) {
             for namespace in &target.namespaces {
-                let devices = inside(namespace, || {
+                inside(namespace, || {
                     let devices = devices()?;
-                    self.attach_devices(&devices)?;
-                    Ok::<_, BpfError>(devices)
+                    self.attach_devices(namespace, &devices, &mut attached.remarks)?;
+                    attached.devices.extend(devices.into_iter().map(|name| (namespace.inode, name)));
+                    Ok::<_, BpfError>(())
                 })??;
-                attached.devices.extend(devices.into_iter().map(|name| (namespace.inode, name)));
             }
         }
+        attached.reduced = self.features().filter(|f| self.level(*f) == Level::Reduced).collect();
         Ok(attached)
     }
 
-    /// Attaches the programs for packets to devices of the network namespace this thread is in, before all others there.
-    pub fn attach_devices(&mut self, devices: &[String]) -> Result<(), BpfError> {
-        self.each_program(|feature, name, program| {
-            let Program::SchedClassifier(program) = program else { return Ok(()) };
+    /// Attaches the programs for packets to devices of `namespace`, which the calling thread must be in, before all others
+    /// there.
+    pub fn attach_devices(
+        &mut self,
+        namespace: &Arc<NetNs>,
+        devices: &[String],
+        remarks: &mut Vec<String>,
+    ) -> Result<(), BpfError> {
+        for feature in self.features().filter(|f| f.place() == Place::Devices).collect::<Vec<_>>() {
             for device in devices {
-                match attach_egress(program, device) {
-                    Ok(()) => {}
+                match self.attach_egress(feature, namespace, device) {
+                    Ok(None) => {}
+                    Ok(Some(priority)) => remarks.push(format!(
+                        "on {device}, filters of others up to priority {priority} run first: what they keep for \
+                         themselves is not seen"
+                    )),
                     // A device that went away since the list was made sends no packets.
                     Err(_) if !exists(device) => tracing::debug!("device {device} is gone"),
-                    Err(error) => {
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// By tcx, or by clsact where there is no tcx. Answers with the priority of filters that come first.
+    fn attach_egress(
+        &mut self,
+        feature: Feature,
+        namespace: &Arc<NetNs>,
+        device: &str,
+    ) -> Result<Option<u16>, BpfError> {
+        let Self { ebpf, filters, levels, .. } = self;
+        for name in feature.programs() {
+            let found = ebpf.program_mut(name).ok_or(BpfError::Absent(name))?;
+            let Program::SchedClassifier(program) = found else {
+                return Err(wrong_type(feature, name));
+            };
+            if levels.get(&feature) != Some(&Level::Reduced) {
+                match attach_tcx(program, device) {
+                    Ok(()) => continue,
+                    Err(error) if !has_no_tcx(&error) => {
                         return Err(BpfError::Program { feature, step: "attaching", program: name, error });
+                    }
+                    Err(error) => {
+                        tracing::debug!("{device}: {error}: there is no tcx");
+                        levels.insert(feature, Level::Reduced);
                     }
                 }
             }
-            Ok(())
-        })
+            let failed = |error: std::io::Error| BpfError::Clsact { device: device.to_owned(), error };
+            let fd = program.fd().map_err(|error| BpfError::Program {
+                feature,
+                step: "attaching",
+                program: name,
+                error,
+            })?;
+            let first = filters.attach(namespace, device, fd.as_fd().as_raw_fd(), name).map_err(failed)?;
+            if first.is_some() {
+                return Ok(first);
+            }
+        }
+        Ok(None)
     }
 
     /// Attaches the programs for a cgroup.
@@ -73,10 +142,13 @@ impl Object {
         // The kernel makes every BPF link on a cgroup "allow multiple": others' programs stay and run too.
         const MODE: CgroupAttachMode = CgroupAttachMode::Single;
         self.each_program(|feature, name, program| {
-            let attached = match program {
-                Program::CgroupSkb(p) => p.attach(dir, CgroupSkbAttachType::Ingress, MODE).map(drop),
-                Program::CgroupSockAddr(p) => CgroupSockAddr::attach(p, dir, MODE).map(drop),
-                _ => Ok(()),
+            let attached = match (feature.place(), program) {
+                (Place::Devices, _) => Ok(()),
+                (Place::Cgroup, Program::CgroupSkb(p)) => {
+                    p.attach(dir, CgroupSkbAttachType::Ingress, MODE).map(drop)
+                }
+                (Place::Cgroup, Program::CgroupSockAddr(p)) => CgroupSockAddr::attach(p, dir, MODE).map(drop),
+                (Place::Cgroup, _) => Err(ProgramError::UnexpectedProgramType),
             };
             attached.map_err(|error| BpfError::Program { feature, step: "attaching", program: name, error })
         })
@@ -85,12 +157,13 @@ impl Object {
     /// Detaches and unloads every program. The maps stay, so that the last counts can be read.
     pub fn detach(&mut self) -> Result<(), BpfError> {
         self.flush_log();
+        self.filters.detach()?;
         self.each_program(|feature, name, program| {
             let unloaded = match program {
                 Program::SchedClassifier(p) => p.unload(),
                 Program::CgroupSkb(p) => CgroupSkb::unload(p),
                 Program::CgroupSockAddr(p) => p.unload(),
-                _ => Ok(()),
+                _ => Err(ProgramError::UnexpectedProgramType),
             };
             match unloaded {
                 Ok(()) | Err(ProgramError::NotLoaded) => Ok(()),
@@ -103,7 +176,7 @@ impl Object {
         &mut self,
         mut work: impl FnMut(Feature, &'static str, &mut Program) -> Result<(), BpfError>,
     ) -> Result<(), BpfError> {
-        for feature in self.features.clone() {
+        for feature in self.features().collect::<Vec<_>>() {
             for name in feature.programs() {
                 let program = self.ebpf.program_mut(name).ok_or(BpfError::Absent(name))?;
                 work(feature, name, program)?;
@@ -113,10 +186,27 @@ impl Object {
     }
 }
 
-fn attach_egress(program: &mut SchedClassifier, device: &str) -> Result<(), ProgramError> {
+fn attach_tcx(program: &mut SchedClassifier, device: &str) -> Result<(), ProgramError> {
+    if forced(Feature::TcEgress) {
+        let io_error = std::io::Error::from_raw_os_error(libc::EINVAL);
+        return Err(ProgramError::SyscallError(aya::sys::SyscallError { call: TCX_CALL, io_error }));
+    }
     program
         .attach_with_options(device, TcAttachType::Egress, TcAttachOptions::TcxOrder(LinkOrder::first()))
         .map(drop)
+}
+
+/// aya's name for attaching by tcx.
+const TCX_CALL: &str = "bpf_mprog_attach";
+
+/// A kernel without tcx does not know the attach type.
+fn has_no_tcx(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::SyscallError(e)
+        if e.call == TCX_CALL && e.io_error.raw_os_error() == Some(libc::EINVAL))
+}
+
+fn wrong_type(feature: Feature, program: &'static str) -> BpfError {
+    BpfError::Program { feature, step: "attaching", program, error: ProgramError::UnexpectedProgramType }
 }
 
 fn devices() -> Result<Vec<String>, BpfError> {

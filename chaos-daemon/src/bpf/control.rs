@@ -39,7 +39,8 @@ pub fn halt_all() -> Result<Halted, BpfError> {
     Ok(outcome)
 }
 
-fn halt(map: u32) -> Result<(), MapError> {
+/// Forbids injection in the experiment whose control map this is.
+pub(super) fn halt(map: u32) -> Result<(), MapError> {
     let mut slots: Array<_, u64> = Array::try_from(Map::Array(MapData::from_id(map)?))?;
     slots.set(control::SLOT_HALT, 1, 0)?;
     slots.set(control::SLOT_LEASE, 0, 0)

@@ -1,22 +1,69 @@
-//! What a kernel must be able to do for a fault, and whether this one can: found out by doing it, never by its version.
+//! What a kernel must be able to do for a fault, and the ways to do it. Which way works is found out by doing it, never by
+//! a version number.
 
 use std::fmt;
-
-use nix::sched::{CloneFlags, unshare};
-
-use super::{BpfError, Object};
-use crate::target::{Hierarchy, OwnCgroup};
 
 /// One way into the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Feature {
-    /// tcx programs on egress (Linux 6.6).
+    /// tc programs on egress: tcx links (Linux 6.6), before that filters on a clsact qdisc.
     TcEgress,
     /// `cgroup_skb` ingress programs with BPF links and the boot clock (5.8).
     CgroupIngress,
-    /// `cgroup_sock_addr` programs with return values of their own (5.18).
+    /// `cgroup_sock_addr` programs: with return values of their own (5.18), before that EPERM.
     CgroupConnect,
 }
+
+/// How well a feature works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Level {
+    /// By a second-best way; [`Feature::reduced`] says what is lost.
+    Reduced,
+    /// As it should.
+    Full,
+}
+
+/// A feature, and how well it must work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Need {
+    /// Which.
+    pub feature: Feature,
+    /// At least.
+    pub level: Level,
+}
+
+/// Where a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Every device of the target's network namespaces.
+    Devices,
+    /// The target's cgroup.
+    Cgroup,
+}
+
+/// The second-best way.
+#[derive(Clone, Copy, Debug)]
+pub struct Reduced {
+    /// Its name.
+    pub way: &'static str,
+    /// What is lost by it.
+    pub loss: &'static str,
+    /// What to do when that is not enough.
+    pub remedy: &'static str,
+}
+
+const CLSACT: Reduced = Reduced {
+    way: "clsact",
+    loss: "a kchaos that was killed (SIGKILL) leaves its filters: they let everything pass once its lease of 2 s has \
+           run out, and the next start or `kchaos clean` removes them",
+    remedy: "Linux 6.6 or later with CONFIG_NET_XGRESS has tcx, which leaves nothing",
+};
+
+const EPERM_ONLY: Reduced = Reduced {
+    way: "EPERM only",
+    loss: "a call can fail with EPERM only, and one that another program denies at the same time counts as injected",
+    remedy: "write errno = \"EPERM\", or use Linux 5.18 or later for any errno",
+};
 
 impl Feature {
     /// All of them.
@@ -30,6 +77,14 @@ impl Feature {
             Self::CgroupConnect => {
                 &["kchaos_connect4", "kchaos_connect6", "kchaos_sendmsg4", "kchaos_sendmsg6"]
             }
+        }
+    }
+
+    /// Where they go.
+    pub const fn place(self) -> Place {
+        match self {
+            Self::TcEgress => Place::Devices,
+            Self::CgroupIngress | Self::CgroupConnect => Place::Cgroup,
         }
     }
 
@@ -51,41 +106,65 @@ impl Feature {
         }
     }
 
-    /// What to do where it is missing.
+    /// The way it should be done.
+    pub const fn way(self) -> &'static str {
+        match self {
+            Self::TcEgress => "tcx",
+            Self::CgroupIngress => "cgroup_skb",
+            Self::CgroupConnect => "any errno",
+        }
+    }
+
+    /// The second-best way, where there is one.
+    pub const fn reduced(self) -> Option<Reduced> {
+        match self {
+            Self::TcEgress => Some(CLSACT),
+            Self::CgroupIngress => None,
+            Self::CgroupConnect => Some(EPERM_ONLY),
+        }
+    }
+
+    /// What to do where no way works.
     pub const fn remedy(self) -> &'static str {
         match self {
-            Self::TcEgress => "needs Linux 6.6 or later with CONFIG_NET_XGRESS",
+            Self::TcEgress => {
+                "needs Linux 6.6 or later with CONFIG_NET_XGRESS, or CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF"
+            }
             Self::CgroupIngress => "needs Linux 5.8 or later with CONFIG_CGROUP_BPF and cgroup v2",
-            Self::CgroupConnect => "needs Linux 5.18 or later with CONFIG_CGROUP_BPF and cgroup v2",
+            Self::CgroupConnect => {
+                "needs Linux 5.8 or later with CONFIG_CGROUP_BPF and cgroup v2; 5.18 or later for another errno than EPERM"
+            }
         }
+    }
+
+    /// Needed, by whatever way.
+    pub const fn any_way(self) -> Need {
+        Need { feature: self, level: Level::Reduced }
+    }
+
+    /// Needed as it should be.
+    pub const fn in_full(self) -> Need {
+        Need { feature: self, level: Level::Full }
     }
 }
 
 impl fmt::Display for Feature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::TcEgress => "tcx egress",
+            Self::TcEgress => "tc egress",
             Self::CgroupIngress => "cgroup ingress",
             Self::CgroupConnect => "cgroup connect",
         })
     }
 }
 
-/// Tries the feature out where it can harm no one: in an empty cgroup, in a network namespace of its own. Must be called
-/// on a thread that ends afterwards, as it leaves its namespace.
-pub fn probe(feature: Feature) -> Result<(), BpfError> {
-    let mut object = Object::load(&[feature])?;
-    match feature {
-        Feature::TcEgress => {
-            unshare(CloneFlags::CLONE_NEWNET).map_err(|e| BpfError::Io {
-                what: "making a network namespace to try it in (needs CAP_SYS_ADMIN)".into(),
-                error: e.into(),
-            })?;
-            object.attach_devices(&["lo".to_owned()])
-        }
-        Feature::CgroupIngress | Feature::CgroupConnect => {
-            let own = OwnCgroup::create_for(&Hierarchy::find()?, feature.id())?;
-            object.attach_cgroup(&own.cgroup()?.dir)
-        }
-    }
+/// Whether a way is to be used although a better one may work: for trying out on a new kernel what an old one would do.
+/// `KCHAOS_TEST_WAYS` names ways, separated by commas: "clsact", "eperm".
+pub(super) fn forced(feature: Feature) -> bool {
+    let name = match feature {
+        Feature::TcEgress => "clsact",
+        Feature::CgroupConnect => "eperm",
+        Feature::CgroupIngress => return false,
+    };
+    std::env::var("KCHAOS_TEST_WAYS").is_ok_and(|ways| ways.split(',').any(|way| way == name))
 }

@@ -1,13 +1,17 @@
-//! The kernel side as seen from user space: [`object`] loads programs and maps, [`attach`] links programs to hooks,
-//! [`feature`] knows what can be asked of a kernel and tries it, [`control`] finds every experiment on the host, and
-//! [`test_run`] tries programs on packets of our own.
+//! The kernel side as seen from user space: [`object`] loads programs and maps, [`attach`] attaches programs to hooks,
+//! [`feature`] knows what can be asked of a kernel and the ways to do it, [`control`] finds every experiment on the host,
+//! and [`test_run`] tries programs on packets of our own. [`clsact`], its [`netlink`] and [`leftover`] are for kernels
+//! without tcx.
 //!
-//! What must stay true: maps are filled before anything is attached, every link is a kernel object that dies with this
-//! process, and nothing is pinned.
+//! What must stay true: maps are filled before anything is attached, nothing is pinned, and what is attached is a link
+//! that dies with this process or, where the kernel has none, a filter that its program makes inert without a lease.
 
 mod attach;
+mod clsact;
 mod control;
 mod feature;
+mod leftover;
+mod netlink;
 mod object;
 mod test_run;
 
@@ -15,7 +19,8 @@ use thiserror::Error;
 
 pub use attach::Attached;
 pub use control::{Halted, halt_all, marks_in_use};
-pub use feature::{Feature, probe};
+pub use feature::{Feature, Level, Need, Reduced};
+pub use leftover::{Lease, RemovedFilter, remove_leftover_filters};
 pub use object::{COMPILER, Object};
 pub use test_run::TestVerdict;
 
@@ -49,6 +54,20 @@ pub enum BpfError {
         program: &'static str,
         /// aya's word on it; holds the verifier's log when loading.
         error: aya::programs::ProgramError,
+    },
+    /// A clsact filter could not be added to a device.
+    #[error("adding a tc filter on {device}: {error}")]
+    Clsact {
+        /// The device.
+        device: String,
+        /// The kernel's answer.
+        error: std::io::Error,
+    },
+    /// This kernel can do it by the second-best way only, and that is not enough.
+    #[error("{feature}: this kernel can do it by its second-best way only")]
+    OnlyReduced {
+        /// What.
+        feature: Feature,
     },
     /// The log of the programs (cargo feature `kernel-log`).
     #[cfg(feature = "kernel-log")]

@@ -1,12 +1,14 @@
 //! The kernel object: loaded, filled, read.
 
+use std::collections::BTreeMap;
+
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, lpm_trie::Key},
 };
-use chaos_common::{ClauseBits, clause_bits, control, counters::Counters, rule::Rule, scope::Scope};
+use chaos_common::{ClauseBits, clause_bits, control, counters::Counters, host, rule::Rule, scope::Scope};
 
-use super::{BpfError, Feature};
+use super::{BpfError, Feature, Level, Need, clsact::Filters, feature::forced};
 use crate::engine::Tables;
 
 /// The release of the compiler that built the programs; the same source costs the verifier more or less with another.
@@ -26,7 +28,9 @@ const PROTECTED: &str = "KCHAOS_PROTECT";
 /// The loaded programs and maps. Dropping it detaches and frees all of them.
 pub struct Object {
     pub(super) ebpf: Ebpf,
-    pub(super) features: Vec<Feature>,
+    pub(super) levels: BTreeMap<Feature, Level>,
+    /// Taken down before the programs they run.
+    pub(super) filters: Filters,
     control: Array<MapData, u64>,
     counters: PerCpuArray<MapData, Counters>,
     /// The programs cannot be loaded once this is gone, as their log's map goes with it.
@@ -35,17 +39,45 @@ pub struct Object {
 }
 
 impl Object {
-    /// Loads the maps and the programs that `features` need; the others never reach the kernel.
-    pub fn load(features: &[Feature]) -> Result<Self, BpfError> {
+    /// Loads the maps and the programs that `needs` name; the others never reach the kernel. What this kernel cannot do
+    /// in full is done by its second-best way where that is enough.
+    pub fn load(needs: &[Need]) -> Result<Self, BpfError> {
+        let mut wanted = BTreeMap::new();
+        for Need { feature, level } in needs {
+            let most = wanted.entry(*feature).or_insert(*level);
+            *most = (*most).max(*level);
+        }
+        let features: Vec<Feature> = wanted.keys().copied().collect();
+        let connect = Feature::CgroupConnect;
+        let refused = match Self::load_as(&features, true) {
+            Ok(object) if !(forced(connect) && wanted.contains_key(&connect)) => return Ok(object),
+            Ok(_) => BpfError::OnlyReduced { feature: connect },
+            Err(error @ BpfError::Program { feature: Feature::CgroupConnect, .. }) => error,
+            Err(other) => return Err(other),
+        };
+        // If it fails again without return values of our own, they were not the reason.
+        let Ok(mut object) = Self::load_as(&features, false) else { return Err(refused) };
+        tracing::debug!("{connect} in full: {refused}");
+        if wanted.get(&connect) == Some(&Level::Full) {
+            return Err(BpfError::OnlyReduced { feature: connect });
+        }
+        object.levels.insert(connect, Level::Reduced);
+        Ok(object)
+    }
+
+    fn load_as(features: &[Feature], sets_retval: bool) -> Result<Self, BpfError> {
+        let sets_retval = u32::from(sets_retval);
         // The programs have no relocations against the kernel's BTF: not parsing it saves most of the start-up time.
-        let mut ebpf = EbpfLoader::new().btf(None).load(IMAGE)?;
+        let mut ebpf =
+            EbpfLoader::new().btf(None).override_global(host::SETS_RETVAL, &sets_retval, true).load(IMAGE)?;
         let control = take(&mut ebpf, control::MAP_NAME)?;
         let counters = take(&mut ebpf, COUNTERS)?;
         #[cfg(feature = "kernel-log")]
         let logger = aya_log::EbpfLogger::init(&mut ebpf).map_err(|e| BpfError::KernelLog(e.to_string()))?;
         let mut object = Self {
             ebpf,
-            features: features.to_vec(),
+            levels: features.iter().map(|f| (*f, Level::Full)).collect(),
+            filters: Filters::default(),
             control,
             counters,
             #[cfg(feature = "kernel-log")]
@@ -53,6 +85,16 @@ impl Object {
         };
         object.load_programs()?;
         Ok(object)
+    }
+
+    /// What it was loaded for.
+    pub fn features(&self) -> impl Iterator<Item = Feature> + '_ {
+        self.levels.keys().copied()
+    }
+
+    /// How well a feature works here; of those that go on devices it is known once they are attached.
+    pub fn level(&self, feature: Feature) -> Level {
+        self.levels.get(&feature).copied().unwrap_or(Level::Full)
     }
 
     /// Fills every table. The scope stays without rules, so nothing is matched until [`Self::arm`].

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aya::programs::{Program, ProgramError, TestRun, TestRunOptions, TestRunResult};
 
-use super::{BpfError, Object};
+use super::{BpfError, Feature, Object};
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl Object {
     /// What each loaded program costs: its name, the instructions that the verifier walked (0 before Linux 5.16, which does
     /// not tell), and the bytes of machine code.
     pub fn costs(&self) -> Result<Vec<(&'static str, u32, u32)>, BpfError> {
-        let names = self.features.iter().flat_map(|f| f.programs());
+        let names = self.features().flat_map(Feature::programs);
         names
             .map(|program| {
                 let found = self.ebpf.program(program).ok_or(BpfError::Absent(program))?;

@@ -5,7 +5,11 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::{Exit, Failure, Format, output};
-use crate::target::{Hierarchy, Leftovers, remove_leftovers};
+use crate::{
+    bpf::{self, BpfError, Lease, RemovedFilter},
+    guard::capabilities,
+    target::{self, Hierarchy, Leftovers, remove_leftovers},
+};
 
 /// Arguments of `kchaos clean`.
 #[derive(Debug, clap::Args)]
@@ -17,10 +21,16 @@ pub struct Args {
 
 /// Runs it.
 pub fn main(args: &Args) -> Result<Exit, Failure> {
+    // Without it, leftovers could not be told from what is in use, and "nothing was left behind" would be a lie.
+    capabilities::check_clean()?;
     let Leftovers { removed, stuck } = remove_leftovers(&Hierarchy::find()?);
+    let (filters, failed) = filters();
     let names =
         |paths: &[PathBuf]| -> Vec<String> { paths.iter().map(|p| p.display().to_string()).collect() };
-    let (removed, stuck) = (names(&removed), names(&stuck));
+    let removed: Vec<String> =
+        names(&removed).into_iter().chain(filters.iter().map(ToString::to_string)).collect();
+    let stuck: Vec<String> =
+        names(&stuck).into_iter().chain(failed.iter().map(ToString::to_string)).collect();
     match args.output {
         Format::Json => output::json(&json!({ "removed": removed, "stuck": stuck }))?,
         Format::Text if removed.is_empty() && stuck.is_empty() => output::text("nothing was left behind\n")?,
@@ -29,12 +39,21 @@ pub fn main(args: &Args) -> Result<Exit, Failure> {
         }
     }
     if stuck.is_empty() {
-        return Ok(Exit::Done);
-    }
-    let advice = if nix::unistd::geteuid().is_root() {
-        "this kernel cannot end a whole cgroup: end the processes in its cgroup.procs"
+        Ok(Exit::Done)
     } else {
-        "run it as root: sudo kchaos clean"
-    };
-    Err(Failure::Host(format!("could not remove {}; {advice}", stuck.join(", "))))
+        Err(Failure::Host(format!("could not remove {}", stuck.join(", "))))
+    }
+}
+
+/// In every network namespace that can be found.
+fn filters() -> (Vec<RemovedFilter>, Vec<BpfError>) {
+    let mut failed = Vec::new();
+    let mut removed = Vec::new();
+    for namespace in target::all_namespaces() {
+        match bpf::remove_leftover_filters(&namespace, Lease::AwaitEnd) {
+            Ok(filters) => removed.extend(filters),
+            Err(error) => failed.push(error),
+        }
+    }
+    (removed, failed)
 }

@@ -89,8 +89,19 @@ impl From<BpfError> for Failure {
                 short(error),
                 feature.remedy(),
             )),
+            BpfError::OnlyReduced { feature } => {
+                let less = feature.reduced();
+                Self::Host(format!(
+                    "this kernel can do {} only so far: {}\n{}\n`kchaos check` shows what works here",
+                    feature.serves(),
+                    less.map_or("less", |l| l.loss),
+                    less.map_or(feature.remedy(), |l| l.remedy),
+                ))
+            }
             BpfError::Target(error) => error.into(),
-            error @ (BpfError::Io { .. } | BpfError::Object(_)) => Self::Host(error.to_string()),
+            error @ (BpfError::Clsact { .. } | BpfError::Io { .. } | BpfError::Object(_)) => {
+                Self::Host(error.to_string())
+            }
             #[cfg(feature = "kernel-log")]
             error @ BpfError::KernelLog(_) => Self::Bug(error.into()),
             error @ (BpfError::Map { .. } | BpfError::Absent(_) | BpfError::TestRun { .. }) => {

@@ -12,6 +12,7 @@ mod output;
 mod progress;
 mod report;
 mod run;
+mod sandbox;
 mod shell;
 
 use std::process::ExitCode;
@@ -47,7 +48,8 @@ enum Verb {
     Run(run::Args),
     /// Stop experiments at once
     Halt(halt::Args),
-    /// Remove what a killed kchaos may have left behind (the cgroup of a command, and what runs in it)
+    /// Remove what a killed kchaos may have left behind: the cgroup of a command and what runs in it, and on
+    /// kernels before 6.6 tc filters
     Clean(clean::Args),
     /// A tour: a small service and its client, a baseline, then each fault this kernel can do
     Demo(demo::Args),
@@ -55,6 +57,9 @@ enum Verb {
     Completions(shell::CompletionsArgs),
     /// Print a manual page
     Man(shell::ManArgs),
+    /// Sends a packet to itself, or connects (used by `check` itself)
+    #[command(hide = true)]
+    TryOut(check::TryOutArgs),
     /// The demo's service (used by `demo` itself)
     #[command(hide = true)]
     DemoServe(demo::ServeArgs),
@@ -91,6 +96,7 @@ pub fn main() -> ExitCode {
         Verb::Demo(args) => exit::report(demo::main(&args), args.output),
         Verb::Completions(args) => exit::report(shell::completions(&args), Format::Text),
         Verb::Man(args) => exit::report(shell::man(&args), Format::Text),
+        Verb::TryOut(args) => exit::report(check::try_out(&args), Format::Text),
         Verb::DemoServe(args) => exit::report(demo::serve(&args), Format::Text),
         Verb::DemoLoad(args) => exit::report(demo::load(&args), Format::Text),
     }

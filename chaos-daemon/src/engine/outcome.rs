@@ -46,6 +46,9 @@ pub struct Outcome {
     pub ran_seconds: f64,
     /// Why it ended.
     pub ended: Ended,
+    /// What was not done as it should be: second-best ways of this kernel, filters of others that run first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Its faults.
     pub faults: Vec<FaultOutcome>,
 }

@@ -1,9 +1,6 @@
 //! One running experiment.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use chaos_common::{control::LEASE_NS, counters::Counters};
 use thiserror::Error;
@@ -15,7 +12,7 @@ use super::{
     tables::Tables,
 };
 use crate::{
-    bpf::{self, Attached, BpfError, Feature, Object},
+    bpf::{self, Attached, BpfError, Lease, Need, Object},
     config::{ConfigError, Experiment, Mode, Problem, TargetSpec},
     guard::{
         capabilities::{self, MissingCapabilities},
@@ -96,14 +93,14 @@ impl Session {
         let seed = experiment.seed.unwrap_or_else(fresh_seed);
         let mut tables =
             Tables::compile(&experiment, &addresses, &protected, seed).map_err(|p| experiment.mistake(p))?;
+        remove_leftovers(&target);
         let slot = Slot::take(bpf::marks_in_use())?;
         tables.scope.cgroup_id = target.cgroup.id;
         tables.scope.cgroup_level = target.cgroup.level;
         tables.scope.tag = slot.tag();
 
-        let needs: BTreeSet<Feature> =
-            experiment.faults.iter().flat_map(|f| f.fault.needs()).copied().collect();
-        let mut object = Object::load(&needs.into_iter().collect::<Vec<_>>())?;
+        let needs: Vec<Need> = experiment.faults.iter().flat_map(|f| f.fault.needs()).copied().collect();
+        let mut object = Object::load(&needs)?;
         object.fill(&tables)?;
         let attached = object.attach(&target)?;
         let started_ns = boot_ns();
@@ -203,6 +200,7 @@ impl Session {
             duration_seconds: seconds(self.experiment.duration),
             ran_seconds: seconds(ran),
             ended,
+            notes: self.attached.notes(),
             faults: faults
                 .map(|((spec, rule), counters)| {
                     let fault = &spec.fault;
@@ -263,6 +261,16 @@ fn describe(experiment: &Experiment, target: &Target) -> String {
         TargetSpec::Cgroup(_) => format!("cgroup {}", target.cgroup.name),
         TargetSpec::Command(words) => format!("command {}", words.join(" ")),
         TargetSpec::Host => "the whole host".to_owned(),
+    }
+}
+
+/// What a killed kchaos has left on the target's devices goes before ours comes. What cannot be removed is inert.
+fn remove_leftovers(target: &Target) {
+    for namespace in &target.namespaces {
+        match bpf::remove_leftover_filters(namespace, Lease::Respect) {
+            Ok(removed) => removed.iter().for_each(|filter| tracing::warn!("removed {filter}")),
+            Err(error) => tracing::warn!("{error}"),
+        }
     }
 }
 

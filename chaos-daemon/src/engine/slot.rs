@@ -5,17 +5,13 @@
 //! however it dies; and not in use by any experiment that the kernel knows of, as a container has a /run of its own.
 //! The lower eight bits are left alone: Cilium keeps flags there, and classids that other filters leave are small.
 
-use std::{
-    fs::{self, File},
-    io::Write,
-    os::unix::fs::DirBuilderExt,
-    path::PathBuf,
-};
+use std::{io::Write, path::PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 use thiserror::Error;
 
-const DIR: &str = "/run/kchaos";
+use crate::guard::run_dir::{self, Lock};
+
 const SLOTS: u32 = 8;
 const FIRST_BIT: u32 = 8;
 
@@ -23,7 +19,7 @@ const FIRST_BIT: u32 = 8;
 #[derive(Debug)]
 pub struct Slot {
     number: u32,
-    _lock: Flock<File>,
+    _lock: Lock,
 }
 
 /// No mark could be had.
@@ -31,7 +27,8 @@ pub struct Slot {
 pub enum SlotError {
     /// All are in use.
     #[error(
-        "{SLOTS} experiments already run on this host, which is as many as can; stop one (kchaos halt --all stops all)"
+        "{SLOTS} experiments already run on this host, which is as many as can; stop one (kchaos halt --all stops all, \
+         `kchaos clean` removes what killed ones have left)"
     )]
     Full,
     /// The directory or a file in it.
@@ -47,20 +44,9 @@ pub enum SlotError {
 impl Slot {
     /// Takes the first mark that is free here and not among `used`, the marks of all experiments the kernel knows of.
     pub fn take(used: u32) -> Result<Self, SlotError> {
-        let dir = PathBuf::from(DIR);
-        fs::DirBuilder::new()
-            .mode(0o700)
-            .recursive(true)
-            .create(&dir)
-            .map_err(|error| SlotError::Io { path: dir.clone(), error })?;
         for number in (0..SLOTS).filter(|n| used & bit(*n) == 0) {
-            let path = dir.join(format!("slot-{number}"));
-            let file = File::options()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(&path)
-                .map_err(|error| SlotError::Io { path: path.clone(), error })?;
+            let file = run_dir::open(&format!("slot-{number}"))
+                .map_err(|(path, error)| SlotError::Io { path, error })?;
             if let Ok(mut lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 // For a person who looks: who holds it. Nothing reads it.
                 let _only_a_hint = lock.set_len(0).and_then(|()| writeln!(*lock, "{}", std::process::id()));

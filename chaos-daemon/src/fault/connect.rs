@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use super::{Fault, Field, Kind};
 use crate::{
-    bpf::Feature,
+    bpf::{Feature, Need},
     config::{
         Problem, Section,
         value::{Errno, Ports},
@@ -70,7 +70,11 @@ impl Fault for ConnectFault {
         format!("fail connects with {}", self.errno)
     }
 
-    fn needs(&self) -> &'static [Feature] {
-        &[Feature::CgroupConnect]
+    fn needs(&self) -> &'static [Need] {
+        // What a denied call answers on its own, without a helper function of newer kernels.
+        if self.errno.number() == libc::EPERM.cast_unsigned() {
+            return const { &[Feature::CgroupConnect.any_way()] };
+        }
+        const { &[Feature::CgroupConnect.in_full()] }
     }
 }

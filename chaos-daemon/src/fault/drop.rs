@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::{Fault, Field, Kind};
 use crate::{
-    bpf::Feature,
+    bpf::{Feature, Need},
     config::{
         Problem, Section, local_ports,
         value::{Invalid, Ports, deserialize_from_text},
@@ -119,11 +119,13 @@ impl Fault for DropFault {
         format!("drop packets {}", self.direction)
     }
 
-    fn needs(&self) -> &'static [Feature] {
+    fn needs(&self) -> &'static [Need] {
+        const EGRESS: Need = Feature::TcEgress.any_way();
+        const INGRESS: Need = Feature::CgroupIngress.in_full();
         match self.direction {
-            Direction::Egress => &[Feature::TcEgress],
-            Direction::Ingress => &[Feature::CgroupIngress],
-            Direction::Both => &[Feature::TcEgress, Feature::CgroupIngress],
+            Direction::Egress => &[EGRESS],
+            Direction::Ingress => &[INGRESS],
+            Direction::Both => &[EGRESS, INGRESS],
         }
     }
 }

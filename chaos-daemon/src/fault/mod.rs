@@ -12,7 +12,7 @@ use std::fmt;
 use chaos_common::rule::Rule;
 
 use crate::{
-    bpf::Feature,
+    bpf::Need,
     config::{Problem, Section, value::Ports},
 };
 
@@ -66,5 +66,5 @@ pub trait Fault: fmt::Debug + Send + Sync {
     fn describe(&self) -> String;
 
     /// What the host's kernel must be able to do.
-    fn needs(&self) -> &'static [Feature];
+    fn needs(&self) -> &'static [Need];
 }

@@ -15,6 +15,15 @@ const INJECT: [Need; 3] = [
 const HALT: [Need; 1] =
     [(Capability::CAP_SYS_ADMIN, true, "find the experiments of others and write to their maps")];
 
+const CLEAN: [Need; 2] = [
+    (
+        Capability::CAP_SYS_ADMIN,
+        true,
+        "tell what is left over from what is in use, in every network namespace",
+    ),
+    (Capability::CAP_NET_ADMIN, false, "remove tc filters"),
+];
+
 /// A capability is missing: exit code 4.
 #[derive(Debug, Error)]
 #[error(
@@ -33,6 +42,11 @@ pub fn check() -> Result<(), MissingCapabilities> {
 /// What halting the experiments of others takes.
 pub fn check_halt() -> Result<(), MissingCapabilities> {
     check_for(&HALT)
+}
+
+/// What cleaning up after others takes.
+pub fn check_clean() -> Result<(), MissingCapabilities> {
+    check_for(&CLEAN)
 }
 
 /// Looks at the effective capabilities of this process.

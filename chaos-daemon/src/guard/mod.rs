@@ -1,5 +1,6 @@
 //! What keeps kchaos from doing harm: [`capabilities`] it needs and does not have, processes and far ends that are
-//! [`protected`].
+//! [`protected`], and the locks in [`run_dir`] that keep two of them from getting in each other's way.
 
 pub mod capabilities;
 pub mod protected;
+pub mod run_dir;

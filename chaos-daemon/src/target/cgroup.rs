@@ -95,12 +95,19 @@ pub struct Processes {
     pub hidden: bool,
 }
 
+impl Processes {
+    /// Those in the cgroup whose directory this is, and below it.
+    pub(super) fn of(dir: &Path) -> Self {
+        let mut found = Self::default();
+        collect(dir, &mut found);
+        found
+    }
+}
+
 impl Cgroup {
     /// The processes in it and below it.
     pub fn processes(&self) -> Processes {
-        let mut found = Processes::default();
-        collect(&self.path, &mut found);
-        found
+        Processes::of(&self.path)
     }
 
     /// Whether its directory is still the same: a service that is restarted gets a new cgroup under the old name.

@@ -13,7 +13,10 @@ use std::{
 use nix::fcntl::{Flock, FlockArg};
 use tokio::{process::Child, time};
 
-use super::{Cgroup, Hierarchy, TargetError, cgroup::children};
+use super::{
+    Cgroup, Hierarchy, TargetError,
+    cgroup::{Processes, children},
+};
 
 /// Prefix of the cgroups that we make.
 const PREFIX: &str = "kchaos-";
@@ -123,16 +126,30 @@ fn lock(path: &Path) -> Option<Flock<File>> {
 
 /// Ends everything that runs in a cgroup of ours and below it, and removes it. Answers whether it is gone.
 fn remove(path: &Path) -> bool {
-    // Linux 5.14 and later; before, whatever outlived the command itself stays, and so does the cgroup.
-    let _absent_or_gone = std::fs::write(path.join("cgroup.kill"), "1");
     // A killed process leaves its cgroup a moment later.
     for _ in 0..200 {
+        kill_all(path);
         match remove_empty(path) {
             Err(e) if e.raw_os_error() == Some(libc::EBUSY) => std::thread::sleep(Duration::from_millis(5)),
             _ => break,
         }
     }
     !path.exists()
+}
+
+/// Kills every process in a cgroup and below it. One file does that from Linux 5.14 on; before, they are frozen first, so
+/// that none can start another while they are killed one by one.
+fn kill_all(path: &Path) {
+    if std::fs::write(path.join("cgroup.kill"), "1").is_ok() {
+        return;
+    }
+    // What is gone needs no freezing, and a frozen process can still be killed.
+    let _gone = std::fs::write(path.join("cgroup.freeze"), "1");
+    for pid in Processes::of(path).pids {
+        let _gone =
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+    }
+    let _gone = std::fs::write(path.join("cgroup.freeze"), "0");
 }
 
 /// Removes empty cgroups from the deepest up.

@@ -7,7 +7,7 @@ mod cgroup;
 mod command;
 mod netns;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use thiserror::Error;
 use toml::Spanned;
@@ -15,7 +15,7 @@ use toml::Spanned;
 pub use cgroup::{Cgroup, Hierarchy, Processes};
 pub(crate) use command::in_words;
 pub use command::{Command, Leftovers, OwnCgroup, remove_leftovers};
-pub use netns::{NetNs, inside};
+pub use netns::{NetNs, all as all_namespaces, inside};
 
 use crate::config::{Problem, TargetSpec};
 
@@ -25,7 +25,7 @@ pub struct Target {
     /// The cgroup; it and everything below it is hit.
     pub cgroup: Cgroup,
     /// The network namespaces of its processes; never empty.
-    pub namespaces: Vec<NetNs>,
+    pub namespaces: Vec<Arc<NetNs>>,
     /// The command to start in it, and the cgroup made for that.
     pub command: Option<(Vec<String>, OwnCgroup)>,
 }

@@ -1,10 +1,20 @@
 //! Network namespaces: which ones the target's processes live in, and doing something inside one.
 
-use std::{collections::HashSet, fs::File, io, os::unix::fs::MetadataExt, thread};
+use std::{
+    collections::HashSet,
+    fs::File,
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
 
 use nix::sched::{CloneFlags, setns};
 
 use super::{Cgroup, TargetError};
+
+const OWN: &str = "/proc/self/ns/net";
 
 /// A network namespace, kept alive by an open handle.
 #[derive(Debug)]
@@ -17,7 +27,7 @@ pub struct NetNs {
 }
 
 impl NetNs {
-    fn open(path: &str, ours: u64) -> io::Result<Self> {
+    fn open(path: impl AsRef<Path>, ours: u64) -> io::Result<Self> {
         let handle = File::open(path)?;
         let inode = handle.metadata()?.ino();
         Ok(Self { inode, ours: inode == ours, handle })
@@ -27,8 +37,7 @@ impl NetNs {
 /// The namespaces of all processes of the cgroup. An empty cgroup gets the one kchaos runs in: that is where its first
 /// process will be unless someone arranges otherwise. A process that is there and cannot be looked at is an error: its
 /// packets would be missed in silence.
-pub fn of_cgroup(cgroup: &Cgroup) -> Result<Vec<NetNs>, TargetError> {
-    const OWN: &str = "/proc/self/ns/net";
+pub fn of_cgroup(cgroup: &Cgroup) -> Result<Vec<Arc<NetNs>>, TargetError> {
     let own = |e| TargetError::io(format!("opening {OWN}"), e);
     let ours = std::fs::metadata(OWN).map_err(own)?.ino();
     let processes = cgroup.processes();
@@ -38,8 +47,8 @@ pub fn of_cgroup(cgroup: &Cgroup) -> Result<Vec<NetNs>, TargetError> {
     let mut seen = HashSet::new();
     let mut found = Vec::new();
     for pid in processes.pids {
-        match NetNs::open(&format!("/proc/{pid}/ns/net"), ours) {
-            Ok(namespace) if seen.insert(namespace.inode) => found.push(namespace),
+        match NetNs::open(format!("/proc/{pid}/ns/net"), ours) {
+            Ok(namespace) if seen.insert(namespace.inode) => found.push(Arc::new(namespace)),
             Ok(_) => {}
             // A process that has ended in between is no one to hit.
             Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => {}
@@ -49,9 +58,28 @@ pub fn of_cgroup(cgroup: &Cgroup) -> Result<Vec<NetNs>, TargetError> {
         }
     }
     if found.is_empty() {
-        found.push(NetNs::open(OWN, ours).map_err(own)?);
+        found.push(Arc::new(NetNs::open(OWN, ours).map_err(own)?));
     }
     Ok(found)
+}
+
+/// Every network namespace on the host that can be found: those of processes, and those that `ip netns`, containerd, CRI-O
+/// and Docker keep by name. What cannot be opened is left out.
+pub fn all() -> Vec<NetNs> {
+    const NAMED: [&str; 2] = ["/run/netns", "/run/docker/netns"];
+    let entries = |dir: &str| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
+    let is_pid = |path: &PathBuf| {
+        path.file_name().is_some_and(|n| n.to_string_lossy().bytes().all(|b| b.is_ascii_digit()))
+    };
+    let processes = entries("/proc").filter(is_pid).map(|process| process.join("ns/net"));
+    let ours = std::fs::metadata(OWN).map_or(0, |own| own.ino());
+    let mut seen = HashSet::new();
+    std::iter::once(PathBuf::from(OWN))
+        .chain(processes)
+        .chain(NAMED.into_iter().flat_map(entries))
+        .filter_map(|path| NetNs::open(path, ours).ok())
+        .filter(|namespace| seen.insert(namespace.inode))
+        .collect()
 }
 
 /// Runs `work` inside `namespace`, on a thread of its own that ends with it: a thread that has changed its namespace must

@@ -43,7 +43,8 @@ impl Bench {
             Tables::compile(&experiment, &BTreeMap::default(), &Protected::default(), 1).unwrap();
         tables.scope.cgroup_id = 1;
         tables.scope.tag = 1;
-        let mut object = Object::load(&[Feature::TcEgress, Feature::CgroupIngress]).unwrap();
+        let mut object =
+            Object::load(&[Feature::TcEgress.any_way(), Feature::CgroupIngress.in_full()]).unwrap();
         object.fill(&tables).unwrap();
         object.arm(&tables, start_ns, lease_ns).unwrap();
         Self { object }

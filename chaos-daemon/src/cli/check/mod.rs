@@ -1,15 +1,20 @@
 //! `kchaos check`: what this host can do, found out by doing it.
 
-use std::thread;
+mod trial;
+mod try_out;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Exit, Failure, Format, exit::short, output};
+use super::{Exit, Failure, Format, exit::short, output, sandbox};
 use crate::{
-    bpf::{BpfError, Feature, probe},
+    bpf::{BpfError, Feature, Level},
+    engine::StartError,
     guard::capabilities,
     target::Hierarchy,
 };
+use trial::TrialError;
+pub use try_out::{TryOutArgs, try_out};
 
 /// Arguments of `kchaos check`.
 #[derive(Debug, clap::Args)]
@@ -19,73 +24,144 @@ pub struct Args {
     pub output: Format,
 }
 
-#[derive(Serialize)]
+/// What `kchaos check --output json` prints.
+#[derive(Serialize, JsonSchema)]
 struct Report {
+    /// The kernel's release, as `uname -r` prints it.
     kernel: String,
+    /// Where the cgroup v2 hierarchy is mounted.
     cgroup2: String,
-    features: Vec<Answer>,
+    /// One answer for each feature, always all of them and in the same order.
+    features: Vec<FeatureReport>,
 }
 
-#[derive(Serialize)]
-struct Answer {
+/// Whether and how a feature works.
+#[derive(Serialize, JsonSchema)]
+struct FeatureReport {
+    /// Its name: `tc_egress`, `cgroup_ingress`, `cgroup_connect`, ... More may be added.
     feature: &'static str,
+    /// What experiments can do with it, for people.
     serves: &'static str,
-    works: bool,
-    /// How it was found out.
+    /// Whether it works.
+    answer: Verdict,
+    /// The way it is done: `tcx` or `clsact`, `any errno` or `EPERM only`, ... Absent where nothing works.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    way: Option<&'static str>,
+    /// How it was found out, for people.
     probed: &'static str,
+    /// What is wrong, for people. Absent if the answer is "yes".
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// What to do about it, for people. Absent if the answer is "yes", or if the reason says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<&'static str>,
 }
 
-/// Runs it: exit 0 if everything works, 4 if anything does not.
+/// Whether a feature works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    /// As it should.
+    Yes,
+    /// By a second-best way; the reason says what is lost.
+    Degraded,
+    /// Not at all: experiments that need it are refused.
+    No,
+}
+
+/// Runs it: exit 0 if everything works, be it degraded, 4 if anything does not.
 pub fn main(args: &Args) -> Result<Exit, Failure> {
     capabilities::check()?;
     let hierarchy = Hierarchy::find()?;
+    let runtime = sandbox::enter()?;
+    let _guard = runtime.enter();
     let report = Report {
         kernel: nix::sys::utsname::uname()
             .map_or_else(|e| e.to_string(), |u| u.release().to_string_lossy().into_owned()),
         cgroup2: hierarchy.mount().display().to_string(),
-        features: Feature::ALL.into_iter().map(ask).collect(),
+        features: Feature::ALL
+            .into_iter()
+            .map(|feature| answer(feature, runtime.block_on(trial::of(feature, &hierarchy))))
+            .collect(),
     };
     match args.output {
         Format::Json => output::json(&report)?,
         Format::Text => output::text(&as_text(&report))?,
     }
-    Ok(if report.features.iter().all(|f| f.works) { Exit::Done } else { Exit::CannotHere })
+    let works = report.features.iter().all(|f| f.answer != Verdict::No);
+    Ok(if works { Exit::Done } else { Exit::CannotHere })
 }
 
-fn ask(feature: Feature) -> Answer {
-    // On a thread of its own, because a probe may leave its network namespace.
-    let result = thread::spawn(move || probe(feature)).join();
-    // What a newer kernel would mend comes with a remedy; a missing right says itself what it takes.
-    let (reason, remedy) = match result {
-        Ok(Ok(())) => (None, None),
-        Ok(Err(BpfError::Program { step, program, ref error, .. })) => {
-            (Some(format!("{step} {program}: {}", short(error))), Some(feature.remedy()))
+fn answer(feature: Feature, result: Result<Level, TrialError>) -> FeatureReport {
+    let reduced = feature.reduced();
+    let (answer, way, reason, remedy) = match result {
+        Ok(Level::Full) => (Verdict::Yes, Some(feature.way()), None, None),
+        Ok(Level::Reduced) => (
+            Verdict::Degraded,
+            reduced.map(|r| r.way),
+            reduced.map(|r| r.loss.to_owned()),
+            reduced.map(|r| r.remedy),
+        ),
+        // What a newer kernel would mend comes with a remedy; a missing right says itself what it takes.
+        Err(TrialError::Start(StartError::Bpf(BpfError::Program { step, program, ref error, .. }))) => {
+            (Verdict::No, None, Some(format!("{step} {program}: {}", short(error))), Some(feature.remedy()))
         }
-        Ok(Err(error)) => (Some(error.to_string()), None),
-        Err(_panic) => (Some("the probe itself failed".to_owned()), None),
+        Err(TrialError::Start(StartError::Bpf(error @ BpfError::Clsact { .. }))) => {
+            (Verdict::No, None, Some(error.to_string()), Some(feature.remedy()))
+        }
+        Err(error) => (Verdict::No, None, Some(error.to_string()), None),
     };
-    Answer {
+    FeatureReport {
         feature: feature.id(),
         serves: feature.serves(),
-        works: reason.is_none(),
-        probed: "loaded and attached its programs, and detached them",
-        remedy,
+        answer,
+        way,
+        probed: "ran an experiment with it on a process of its own, in a cgroup and a network namespace of its own, over \
+                 IPv4 and IPv6: the process met the fault, and the kernel counted it",
         reason,
+        remedy,
     }
 }
 
 fn as_text(report: &Report) -> String {
     let mut text = format!("kernel {}, cgroup v2 at {}\n", report.kernel, report.cgroup2);
     for answer in &report.features {
-        let mark = if answer.works { "yes" } else { "no " };
-        text += &format!("  {mark}  {:<24} {}\n", answer.serves, answer.reason.as_deref().unwrap_or(""));
-        if let Some(remedy) = answer.remedy {
-            text += &format!("       {:<24} {remedy}\n", "");
+        let mark = match answer.answer {
+            Verdict::Yes => "yes",
+            Verdict::Degraded => "degraded",
+            Verdict::No => "no",
+        };
+        let way = answer.way.map_or_else(String::new, |way| format!("  ({way})"));
+        text += &format!("  {mark:<9} {}{way}\n", answer.serves);
+        for line in answer.reason.as_deref().into_iter().chain(answer.remedy) {
+            text += &format!("            {line}\n");
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Report, Verdict, answer};
+    use crate::bpf::{Feature, Level};
+
+    /// What programs read is documented, and the document is true: `KCHAOS_RENEW=1 cargo test` writes it anew.
+    #[test]
+    fn the_schema_is_the_documented_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/check.schema.json");
+        let now = serde_json::to_string_pretty(&schemars::schema_for!(Report)).unwrap() + "\n";
+        if std::env::var_os("KCHAOS_RENEW").is_some() {
+            std::fs::write(path, &now).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), now, "KCHAOS_RENEW=1 accepts the change");
+    }
+
+    #[test]
+    fn a_degraded_feature_says_what_is_lost_and_what_helps() {
+        for feature in Feature::ALL.into_iter().filter(|f| f.reduced().is_some()) {
+            let answer = answer(feature, Ok(Level::Reduced));
+            assert_eq!(answer.answer, Verdict::Degraded);
+            assert!(answer.way.is_some() && answer.reason.is_some() && answer.remedy.is_some(), "{feature}");
+        }
+    }
 }

@@ -10,18 +10,13 @@ mod service;
 use std::process::Stdio;
 
 use anyhow::Context;
-use nix::sched::{CloneFlags, unshare};
 use tokio::runtime::Runtime;
 
 pub use load::{LoadArgs, load};
 use scene::{Row, Stage};
 pub use service::{ServeArgs, serve};
 
-use super::{
-    Exit, Failure, Format,
-    foreground::{Signals, runtime},
-    output,
-};
+use super::{Exit, Failure, Format, foreground::Signals, output, sandbox};
 use crate::{guard::capabilities, target::Hierarchy};
 
 /// Arguments of `kchaos demo`.
@@ -38,10 +33,7 @@ pub struct Args {
 /// Runs it.
 pub fn main(args: &Args) -> Result<Exit, Failure> {
     capabilities::check()?;
-    // Before any other thread exists: all of this process moves into the new namespace.
-    unshare(CloneFlags::CLONE_NEWNET)
-        .map_err(|e| Failure::Host(format!("cannot make a network namespace (needs CAP_SYS_ADMIN): {e}")))?;
-    let runtime = runtime()?;
+    let runtime = sandbox::enter()?;
     let Some(rows) = tour(&runtime, args.seconds)? else { return Ok(Exit::Stopped) };
     match args.output {
         Format::Json => output::json(&rows)?,
@@ -52,7 +44,6 @@ pub fn main(args: &Args) -> Result<Exit, Failure> {
 
 /// `None`: somebody stopped it.
 fn tour(runtime: &Runtime, seconds: u64) -> Result<Option<Vec<Row>>, Failure> {
-    runtime.block_on(raise_loopback()).context("raising the loopback device")?;
     let hierarchy = Hierarchy::find()?;
     let _guard = runtime.enter();
     let stage = Stage::build(&hierarchy)?;
@@ -76,14 +67,6 @@ fn tour(runtime: &Runtime, seconds: u64) -> Result<Option<Vec<Row>>, Failure> {
         }
     }
     Ok(Some(rows))
-}
-
-async fn raise_loopback() -> anyhow::Result<()> {
-    const LOOPBACK: u32 = 1;
-    let (connection, handle, _messages) = rtnetlink::new_connection()?;
-    tokio::spawn(connection);
-    handle.link().set(rtnetlink::LinkUnspec::new_with_index(LOOPBACK).up().build()).execute().await?;
-    Ok(())
 }
 
 fn as_text(rows: &[Row]) -> String {

@@ -8,7 +8,7 @@ use tokio::{process::Child, time};
 
 use super::load::Seen;
 use crate::{
-    bpf::{BpfError, Feature},
+    bpf::{BpfError, Need},
     cli::Failure,
     config::{self, Experiment},
     engine::{Ended, LEASE_TICK, Life, Options, Outcome, Session, StartError},
@@ -108,14 +108,14 @@ impl Stage {
         };
         let (fields, note) = kind.demo();
         let experiment = self.experiment(*kind, fields, seconds)?;
-        let needs: &[Feature] = experiment.faults[0].fault.needs();
+        let needs: &[Need] = experiment.faults[0].fault.needs();
         match Session::start(experiment, &Options::default()).await {
             Ok(session) => {
                 let (seen, outcome) = self.under(session, seconds).await?;
                 Ok(Row { title, seen: Some(seen), outcome: Some(outcome), note: note.to_owned() })
             }
             Err(StartError::Bpf(_)) => {
-                let remedy = needs.first().map_or("", |f| f.remedy());
+                let remedy = needs.first().map_or("", |need| need.feature.remedy());
                 Ok(Row { title, seen: None, outcome: None, note: format!("not on this kernel: {remedy}") })
             }
             Err(other) => Err(other.into()),

@@ -1,0 +1,133 @@
+//! Filters that outlived the kchaos that made them, on kernels without tcx: found by name and handle, told from filters in
+//! use, and removed.
+//!
+//! A filter is a leftover when its lease has run out and no process holds its control map. Before it goes, its halt mark
+//! is set: should its owner be alive after all, stopped and hidden in another pid namespace, it finds itself halted when
+//! it goes on, and says so.
+
+use std::{fmt, io, thread, time::Duration};
+
+use aya::{
+    maps::{Array, Map, MapData, MapInfo},
+    programs::loaded_programs,
+};
+use chaos_common::control;
+use procfs::process::{FDTarget, all_processes};
+
+use super::{
+    BpfError, Feature, clsact,
+    control::halt,
+    feature::Place,
+    netlink::{Side, Tc},
+};
+use crate::{
+    engine::boot_ns,
+    guard::run_dir,
+    target::{NetNs, inside},
+};
+
+/// A filter that was removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemovedFilter {
+    /// The device it was on.
+    pub device: String,
+    /// The network namespace of the device.
+    pub namespace: u64,
+    /// Whether the clsact qdisc that was made for it went, too.
+    pub clsact: bool,
+}
+
+impl fmt::Display for RemovedFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { device, namespace, clsact } = self;
+        let qdisc = if *clsact { " and its clsact qdisc" } else { "" };
+        write!(f, "a tc filter of a killed kchaos{qdisc} on {device} in network namespace {namespace}")
+    }
+}
+
+/// Removes the leftovers on all devices of a network namespace. Needs `CAP_SYS_ADMIN` to tell them from filters in use,
+/// and `CAP_NET_ADMIN`.
+pub fn remove_leftover_filters(namespace: &NetNs, lease: Lease) -> Result<Vec<RemovedFilter>, BpfError> {
+    inside(namespace, || in_this_namespace(namespace.inode, lease)).map_err(BpfError::Target)?.map_err(
+        |error| BpfError::Io {
+            what: format!(
+                "removing the tc filters that a killed kchaos left in network namespace {}",
+                namespace.inode
+            ),
+            error,
+        },
+    )
+}
+
+/// What to do about a filter that nobody holds and whose lease is still running, because its owner has just died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// Leave it; it will be inert soon.
+    Respect,
+    /// Wait until the lease has run out: 2 s at most.
+    AwaitEnd,
+}
+
+fn in_this_namespace(namespace: u64, lease: Lease) -> io::Result<Vec<RemovedFilter>> {
+    let names: Vec<&str> = Feature::ALL
+        .into_iter()
+        .filter(|feature| feature.place() == Place::Devices)
+        .flat_map(|feature| feature.programs().iter().copied())
+        .collect();
+    let tc = Tc::open()?;
+    let mut removed = Vec::new();
+    for device in &nix::net::if_::if_nameindex()? {
+        for filter in tc.filters(device.index(), Side::Egress)?.iter().filter(|f| clsact::is_ours(f, &names))
+        {
+            let Some(control) = filter.program.and_then(|id| abandoned(id, lease)) else { continue };
+            let _lock = run_dir::lock("tc")?;
+            if let Err(error) = halt(control) {
+                tracing::debug!("halting what is left on {:?}: {error}", device.name());
+            }
+            let clsact = clsact::remove(&tc, device.index(), filter.place)?;
+            removed.push(RemovedFilter {
+                device: device.name().to_string_lossy().into_owned(),
+                namespace,
+                clsact,
+            });
+        }
+    }
+    Ok(removed)
+}
+
+/// The control map of a program whose owner is gone.
+fn abandoned(program: u32, lease: Lease) -> Option<u32> {
+    let maps = loaded_programs().flatten().find(|p| p.id() == program)?.map_ids().ok()??;
+    let control = maps
+        .into_iter()
+        .find(|id| MapInfo::from_id(*id).is_ok_and(|i| i.name_as_str() == Some(control::MAP_NAME)))?;
+    if is_held(control) {
+        return None;
+    }
+    // An owner that is alive and cannot be seen extends it.
+    if lease == Lease::AwaitEnd {
+        let left = lease_of(control)?.saturating_sub(boot_ns()).min(control::LEASE_NS);
+        thread::sleep(Duration::from_nanos(left));
+    }
+    (lease_of(control)? <= boot_ns()).then_some(control)
+}
+
+fn lease_of(control: u32) -> Option<u64> {
+    let slots: Array<_, u64> = Array::try_from(Map::Array(MapData::from_id(control).ok()?)).ok()?;
+    slots.get(&control::SLOT_LEASE, 0).ok()
+}
+
+/// Whether a process that we can see has a descriptor of the map.
+fn is_held(map: u32) -> bool {
+    let line = format!("map_id:\t{map}");
+    let holds = |pid: i32, fd: i32| {
+        std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}"))
+            .is_ok_and(|text| text.lines().any(|l| l == line))
+    };
+    all_processes().into_iter().flatten().flatten().any(|process| {
+        let pid = process.pid;
+        process.fd().into_iter().flatten().flatten().any(|fd| {
+            matches!(&fd.target, FDTarget::AnonInode(kind) if kind.contains("bpf-map")) && holds(pid, fd.fd)
+        })
+    })
+}

@@ -1,0 +1,262 @@
+//! tc over rtnetlink, as much of it as clsact takes: list, add and delete filters, add and delete the clsact qdisc.
+//!
+//! Of what others have put there only the header and the kind are read: a filter that this code does not understand must
+//! never keep an experiment from starting or from ending. A [`Tc`] speaks to the network namespace of the thread that
+//! opened it.
+
+use std::{io, os::fd::RawFd};
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage,
+    NlasIterator, Parseable,
+};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    tc::{TcAttribute, TcBpfFlags, TcFilterBpf, TcFilterBpfOption, TcHandle, TcHeader, TcMessage, TcOption},
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+/// Kinds of messages (`linux/netlink.h`, `linux/rtnetlink.h`).
+const ERROR: u16 = 2;
+const DONE: u16 = 3;
+const NEW_QDISC: u16 = 36;
+const NEW_FILTER: u16 = 44;
+
+/// Attributes (`linux/rtnetlink.h`).
+const KIND: u16 = 1;
+const OPTIONS: u16 = 2;
+
+/// Length of `struct tcmsg`.
+const HEADER: usize = 20;
+
+/// Length of `struct nlmsghdr`, and what every message is padded to.
+const MESSAGE_HEADER: usize = 16;
+const ALIGNMENT: usize = 4;
+
+/// Every protocol (`linux/if_ether.h`).
+const ETH_P_ALL: u16 = 3;
+
+const CLSACT: &str = "clsact";
+
+/// A side of clsact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// What the device receives.
+    Ingress,
+    /// What it sends.
+    Egress,
+}
+
+impl Side {
+    const fn parent(self) -> TcHandle {
+        let minor = match self {
+            Self::Ingress => TcHandle::MIN_INGRESS,
+            Self::Egress => TcHandle::MIN_EGRESS,
+        };
+        TcHandle { major: 0xffff, minor }
+    }
+}
+
+/// Where a filter sits among the others of its side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Lower runs first; 1 is the first.
+    pub priority: u16,
+    /// Its number among the filters of this priority.
+    pub handle: u32,
+}
+
+/// A filter on a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Where.
+    pub place: Place,
+    /// Of which classifier: "bpf", "u32", "flower", ...
+    pub kind: String,
+    /// Of a bpf filter, the name it was given.
+    pub name: Option<String>,
+    /// Of a bpf filter, the id of its program.
+    pub program: Option<u32>,
+}
+
+/// A socket to the kernel.
+pub struct Tc {
+    socket: Socket,
+}
+
+impl Tc {
+    /// Opens one in the network namespace of the calling thread.
+    pub fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(Self { socket })
+    }
+
+    /// Whether a device has a clsact qdisc.
+    pub fn has_clsact(&self, device: u32) -> io::Result<bool> {
+        let message = message(device, TcHandle::UNSPEC, Vec::new())?;
+        let replies = self.ask(RouteNetlinkMessage::GetQueueDiscipline(message), NLM_F_DUMP, NEW_QDISC)?;
+        Ok(replies.iter().any(|r| i64::from(r.header.index) == i64::from(device) && r.kind == CLSACT))
+    }
+
+    /// Adds a clsact qdisc, which does nothing until a filter is added. `AlreadyExists` if there is one.
+    pub fn add_clsact(&self, device: u32) -> io::Result<()> {
+        let mut message = clsact(device)?;
+        message.attributes.push(TcAttribute::Kind(CLSACT.to_owned()));
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+        self.ask(RouteNetlinkMessage::NewQueueDiscipline(message), flags, ERROR).map(drop)
+    }
+
+    /// Deletes the clsact qdisc, and every filter on it.
+    pub fn delete_clsact(&self, device: u32) -> io::Result<()> {
+        let message = clsact(device)?;
+        self.ask(RouteNetlinkMessage::DelQueueDiscipline(message), NLM_F_ACK, ERROR).map(drop)
+    }
+
+    /// The filters of one side; none where there is no clsact.
+    pub fn filters(&self, device: u32, side: Side) -> io::Result<Vec<Filter>> {
+        let message = message(device, side.parent(), Vec::new())?;
+        let replies = self.ask(RouteNetlinkMessage::GetTrafficFilter(message), NLM_F_DUMP, NEW_FILTER)?;
+        // The kernel also lists a head without number for every priority.
+        Ok(replies.into_iter().map(Reply::into_filter).collect())
+    }
+
+    /// Adds a filter that runs a program on everything. `AlreadyExists` if its place is taken.
+    pub fn add_filter(
+        &self,
+        device: u32,
+        side: Side,
+        place: Place,
+        program: RawFd,
+        name: &str,
+    ) -> io::Result<()> {
+        let program = u32::try_from(program).map_err(io::Error::other)?;
+        let options = [
+            TcFilterBpfOption::ProgFd(program),
+            TcFilterBpfOption::ProgName(name.to_owned()),
+            TcFilterBpfOption::Flags(TcBpfFlags::DirectAction),
+        ];
+        let mut message = message(device, side.parent(), Vec::new())?;
+        locate(&mut message.header, place);
+        message.attributes = vec![
+            TcAttribute::Kind(TcFilterBpf::KIND.to_owned()),
+            TcAttribute::Options(options.map(TcOption::Bpf).into()),
+        ];
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+        self.ask(RouteNetlinkMessage::NewTrafficFilter(message), flags, ERROR).map(drop)
+    }
+
+    /// Deletes one bpf filter.
+    pub fn delete_filter(&self, device: u32, side: Side, place: Place) -> io::Result<()> {
+        let kind = vec![TcAttribute::Kind(TcFilterBpf::KIND.to_owned())];
+        let mut message = message(device, side.parent(), kind)?;
+        locate(&mut message.header, place);
+        self.ask(RouteNetlinkMessage::DelTrafficFilter(message), NLM_F_ACK, ERROR).map(drop)
+    }
+
+    /// Sends a request and collects the replies of the type `wanted` up to the acknowledgement or the end of the dump.
+    fn ask(&self, request: RouteNetlinkMessage, flags: u16, wanted: u16) -> io::Result<Vec<Reply>> {
+        let mut message = NetlinkMessage::from(request);
+        message.header.flags = NLM_F_REQUEST | flags;
+        message.header.sequence_number = 1;
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        self.socket.send(&bytes, 0)?;
+        let mut replies = Vec::new();
+        loop {
+            let (datagram, _) = self.socket.recv_from_full()?;
+            if read(&datagram, wanted, &mut replies)? {
+                return Ok(replies);
+            }
+        }
+    }
+}
+
+/// What is read of a reply.
+struct Reply {
+    header: TcHeader,
+    kind: String,
+    options: Vec<TcFilterBpfOption>,
+}
+
+impl Reply {
+    fn parse(payload: &[u8]) -> Option<Self> {
+        let header = TcHeader::parse(payload).ok()?;
+        let mut reply = Self { header, kind: String::new(), options: Vec::new() };
+        for attribute in NlasIterator::new(payload.get(HEADER..)?).filter_map(Result::ok) {
+            match attribute.kind() {
+                KIND => reply.kind = text(attribute.value()),
+                OPTIONS if reply.kind == TcFilterBpf::KIND => {
+                    let options = NlasIterator::new(attribute.value()).filter_map(Result::ok);
+                    reply.options = options.filter_map(|o| TcFilterBpfOption::parse(&o).ok()).collect();
+                }
+                _ => {}
+            }
+        }
+        Some(reply)
+    }
+
+    fn into_filter(self) -> Filter {
+        let [high, low, ..] = self.header.info.to_be_bytes();
+        let mut filter = Filter {
+            place: Place { priority: u16::from_be_bytes([high, low]), handle: self.header.handle.into() },
+            kind: self.kind,
+            name: None,
+            program: None,
+        };
+        for option in self.options {
+            match option {
+                TcFilterBpfOption::ProgName(name) => filter.name = Some(name),
+                TcFilterBpfOption::ProgId(id) => filter.program = Some(id),
+                _ => {}
+            }
+        }
+        filter
+    }
+}
+
+/// A string of the kernel's, which ends with a zero byte.
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).trim_end_matches('\0').into()
+}
+
+/// Reads the messages of a datagram. Answers whether that was the end.
+fn read(datagram: &[u8], wanted: u16, replies: &mut Vec<Reply>) -> io::Result<bool> {
+    let mut rest = datagram;
+    while !rest.is_empty() {
+        let message = NetlinkBuffer::new_checked(rest).map_err(io::Error::other)?;
+        match message.message_type() {
+            DONE => return Ok(true),
+            ERROR => {
+                let code = message.payload().first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
+                return if code == 0 { Ok(true) } else { Err(io::Error::from_raw_os_error(-code)) };
+            }
+            other if other == wanted => replies.extend(Reply::parse(message.payload())),
+            _ => {}
+        }
+        let length = usize::try_from(message.length()).map_err(io::Error::other)?.max(MESSAGE_HEADER);
+        rest = rest.get(length.next_multiple_of(ALIGNMENT)..).unwrap_or_default();
+    }
+    Ok(false)
+}
+
+fn message(device: u32, parent: TcHandle, attributes: Vec<TcAttribute>) -> io::Result<TcMessage> {
+    let mut message = TcMessage::with_index(i32::try_from(device).map_err(io::Error::other)?);
+    message.header.parent = parent;
+    message.attributes = attributes;
+    Ok(message)
+}
+
+fn clsact(device: u32) -> io::Result<TcMessage> {
+    let mut message = message(device, TcHandle::CLSACT, Vec::new())?;
+    message.header.handle = TcHandle { major: 0xffff, minor: 0 };
+    Ok(message)
+}
+
+/// Priority in the upper half, protocol in network byte order in the lower.
+fn locate(header: &mut TcHeader, place: Place) {
+    header.handle = place.handle.into();
+    header.info = u32::from(place.priority) << 16 | u32::from(ETH_P_ALL.to_be());
+}

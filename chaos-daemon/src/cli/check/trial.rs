@@ -1,0 +1,120 @@
+//! Tries a feature out by using it: a real experiment on a process of our own, which must see the fault, while the kernel
+//! must have counted it. A program that loads and attaches may still never fire.
+
+use std::process::Stdio;
+
+use anyhow::{Context, anyhow};
+use thiserror::Error;
+
+use super::try_out::{Fate, What};
+use crate::{
+    bpf::{Feature, Level},
+    config,
+    engine::{Ended, Options, Session, StartError},
+    target::{Hierarchy, OwnCgroup},
+};
+
+/// An experiment on a feature, and what its target must see.
+struct Trial {
+    fault: &'static str,
+    what: What,
+    expected: Fate,
+    level: Level,
+}
+
+const PACKET: Trial = Trial { fault: "", what: What::Packet, expected: Fate::Lost, level: Level::Full };
+
+/// The best way first.
+const fn trials(feature: Feature) -> &'static [Trial] {
+    match feature {
+        Feature::TcEgress => {
+            const { &[Trial { fault: "kind = \"drop\"\nprotocol = \"udp\"\ndirection = \"egress\"", ..PACKET }] }
+        }
+        Feature::CgroupIngress => {
+            const { &[Trial { fault: "kind = \"drop\"\nprotocol = \"udp\"\ndirection = \"ingress\"", ..PACKET }] }
+        }
+        Feature::CgroupConnect => {
+            const {
+                &[
+                    Trial {
+                        fault: "kind = \"connect\"\nerrno = \"EIO\"",
+                        what: What::Call,
+                        expected: Fate::Failed(libc::EIO),
+                        level: Level::Full,
+                    },
+                    Trial {
+                        fault: "kind = \"connect\"\nerrno = \"EPERM\"",
+                        what: What::Call,
+                        expected: Fate::Failed(libc::EPERM),
+                        level: Level::Reduced,
+                    },
+                ]
+            }
+        }
+    }
+}
+
+/// Why a feature does not work.
+#[derive(Debug, Error)]
+pub enum TrialError {
+    /// The experiment did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// It ran, and its target saw or the kernel counted something else than it should.
+    #[error("the programs were attached, and the fault did not come: {0}")]
+    NoEffect(String),
+    /// The trial itself went wrong.
+    #[error("{0:#}")]
+    Failed(#[from] anyhow::Error),
+}
+
+/// How well the feature works here. Must be called in a network namespace of our own.
+pub async fn of(feature: Feature, hierarchy: &Hierarchy) -> Result<Level, TrialError> {
+    let mut refused = None;
+    for trial in trials(feature) {
+        match run(trial, hierarchy).await {
+            Ok(level) => return Ok(level.min(trial.level)),
+            // The next way may do; if none does, the reason against the best one counts.
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    Err(refused.unwrap_or_else(|| TrialError::Failed(anyhow!("there is no trial"))))
+}
+
+async fn run(trial: &Trial, hierarchy: &Hierarchy) -> Result<Level, TrialError> {
+    let own = OwnCgroup::create_for(hierarchy, "check").map_err(StartError::from)?;
+    let cgroup = own.cgroup().map_err(StartError::from)?.name;
+    let text = format!("duration = \"10s\"\n[target]\ncgroup = \"{cgroup}\"\n[[fault]]\n{}\n", trial.fault);
+    let experiment = config::parse("the trial's own file", &text, "check").map_err(StartError::from)?;
+    let mut session = Session::start(experiment, &Options::default()).await?;
+    let level = session.attached.reduced.iter().map(|_| Level::Reduced).min().unwrap_or(Level::Full);
+    let seen = see(&own, trial.what).await?;
+    let outcome = session.stop(Ended::TimeBox).map_err(StartError::from)?;
+
+    let tried: Vec<Fate> = seen.into_iter().filter(|fate| *fate != Fate::Absent).collect();
+    let injected = outcome.faults.iter().map(|f| f.injected).sum::<u64>();
+    if tried.is_empty() || tried.iter().any(|fate| *fate != trial.expected) || injected != tried.len() as u64
+    {
+        return Err(TrialError::NoEffect(format!(
+            "expected {:?} over IPv4 and IPv6, got {seen:?}, and the kernel counted {injected}",
+            trial.expected
+        )));
+    }
+    Ok(level)
+}
+
+/// What the target sees.
+async fn see(cgroup: &OwnCgroup, what: What) -> Result<[Fate; 2], TrialError> {
+    let program = std::env::current_exe().context("finding this program")?;
+    let what = match what {
+        What::Packet => "packet",
+        What::Call => "call",
+    };
+    let words = [program.display().to_string(), "try-out".to_owned(), what.to_owned()];
+    let child = cgroup.spawn(&words, Stdio::piped()).map_err(StartError::from)?;
+    let output = child.wait_with_output().await.context("waiting for the trial's process")?;
+    if !output.status.success() {
+        return Err(anyhow!("the trial's process ended with {}", output.status).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout).context("reading what the trial's process saw")?)
+}
