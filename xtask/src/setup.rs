@@ -6,6 +6,7 @@
 mod apt;
 mod needs;
 mod source;
+pub mod unpacked;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -99,6 +100,10 @@ fn preview(missing: &[Missing]) -> Result<()> {
     for missing in missing {
         match &missing.need.fix {
             Fix::Packages(_) => {}
+            Fix::Tool(tool) => {
+                println!("would run: {}", apt::by_hand(&[tool.package]));
+                println!("       or: nothing on this machine, but unpack it below target/vm");
+            }
             Fix::StandardSource => source::preview()?,
             Fix::Component { name, .. } => println!("would run: rustup component add {name}"),
             Fix::Crate(krate) => println!("would run: {}", sh::shown(&krate.install()?)),
@@ -118,6 +123,12 @@ fn install(missing: &[Missing]) -> Result<()> {
         let said = || format!("{} ({}) could not be installed", need.name, need.why);
         match &need.fix {
             Fix::Packages(_) => {}
+            Fix::Tool(tool) => {
+                if let Err(error) = apt.install_harmlessly(tool.package) {
+                    println!("setup    only unpacking {}: {error:#}", tool.package);
+                    tool.unpack().with_context(said)?;
+                }
+            }
             Fix::StandardSource => source::install(&mut apt).with_context(said)?,
             Fix::Component { name, debian } => source::add_component(name).with_context(|| {
                 format!("{}; with Debian's own rustc, install the package {debian}", said())

@@ -28,6 +28,22 @@ impl Apt {
             .with_context(|| format!("try it by hand to see what is in the way: {}", by_hand(packages)))
     }
 
+    /// Installs a package if that is allowed and takes no change to what is installed.
+    pub fn install_harmlessly(&mut self, package: &str) -> Result<()> {
+        // Whether it is allowed, before anything is tried.
+        root_command(&[package])?;
+        self.refresh(&[package])?;
+        let mut simulation = Command::new("apt-get");
+        simulation.args(INSTALL).args(["--simulate", package]).env("LC_ALL", "C");
+        let Ok(said) = sh::output(&mut simulation) else {
+            bail!("apt would have to remove something, or does not know it");
+        };
+        if said.lines().any(|line| line.starts_with("Inst ") && upgrades(line)) {
+            bail!("apt would have to change the version of something");
+        }
+        self.install(&[package])
+    }
+
     /// Brings the package lists up to date; a machine image often comes without any.
     pub fn refresh(&mut self, wanted: &[&str]) -> Result<()> {
         if !self.refreshed {
@@ -49,6 +65,11 @@ impl Apt {
         let policy = sh::output(policy.arg("policy").args(packages).env("LC_ALL", "C"))?;
         Ok(parse_policy(&policy))
     }
+}
+
+/// Whether a line of a simulation replaces an installed version: `Inst name [old] (new origin [amd64])`.
+fn upgrades(line: &str) -> bool {
+    line.split_once('(').is_some_and(|(head, _)| head.contains('['))
 }
 
 /// The same installation as a person would type it.
@@ -89,7 +110,7 @@ fn parse_policy(policy: &str) -> BTreeMap<String, Version> {
 
 #[cfg(test)]
 mod tests {
-    use super::{by_hand, parse_policy};
+    use super::{by_hand, parse_policy, upgrades};
     use crate::version::Version;
 
     const POLICY: &str = "\
@@ -125,6 +146,12 @@ rustc:
         assert_eq!(candidates.get("rust-src"), None);
         assert_eq!(candidates.len(), 2);
         assert!(parse_policy("").is_empty());
+    }
+
+    #[test]
+    fn a_package_that_replaces_another_version_is_seen() {
+        assert!(upgrades("Inst libusb-1.0-0 [2:1.0.25-1] (2:1.0.26-1 Debian:12.15/oldstable [amd64])"));
+        assert!(!upgrades("Inst libfdt1 (1.6.1-4+b1 Debian:12.15/oldstable [amd64])"));
     }
 
     #[test]

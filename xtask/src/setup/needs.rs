@@ -11,7 +11,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{Purpose, source};
+use super::{
+    Purpose, source,
+    unpacked::{DEPMOD, QEMU, Tool, XZ},
+};
 use crate::{sh, toolchain, version::Version};
 
 /// Something that must be there.
@@ -27,6 +30,8 @@ pub struct Need {
 /// What meets a need.
 pub enum Fix {
     Packages(&'static [&'static str]),
+    /// Its package, or a copy that is only unpacked where that cannot be installed.
+    Tool(&'static Tool),
     StandardSource,
     /// A component of rustup, and what Debian packages it as for those who use its rustc.
     Component {
@@ -122,22 +127,22 @@ pub const NEEDS: [Need; 12] = [
         name: "qemu",
         why: "boots other kernels",
         purpose: Purpose::Vm,
-        check: || first_line(sh::system("qemu-system-x86_64").arg("--version")),
-        fix: Fix::Packages(&["qemu-system-x86"]),
+        check: || answers(&QEMU),
+        fix: Fix::Tool(&QEMU),
     },
     Need {
         name: "depmod",
         why: "finds out which kernel module needs which",
         purpose: Purpose::Vm,
-        check: || first_line(sh::system("depmod").arg("--version")),
-        fix: Fix::Packages(&["kmod"]),
+        check: || answers(&DEPMOD),
+        fix: Fix::Tool(&DEPMOD),
     },
     Need {
         name: "xz",
         why: "unpacks kernel modules",
         purpose: Purpose::Vm,
-        check: || first_line(Command::new("xz").arg("--version")),
-        fix: Fix::Packages(&["xz-utils"]),
+        check: || answers(&XZ),
+        fix: Fix::Tool(&XZ),
     },
     Need {
         name: "cargo-deny",
@@ -216,6 +221,11 @@ fn redis() -> Result<String, String> {
 fn cargo_answers(subcommand: &str) -> Result<String, String> {
     let mut cargo = sh::cargo().map_err(|error| format!("{error:#}"))?;
     first_line(cargo.args([subcommand, "--version"]))
+}
+
+fn answers(tool: &Tool) -> Result<String, String> {
+    let mut command = tool.command().map_err(|error| format!("{error:#}"))?;
+    first_line(command.arg("--version"))
 }
 
 fn first_line(command: &mut Command) -> Result<String, String> {

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::debian::Archive;
-use crate::sh;
+use crate::{setup::unpacked::DEPMOD, sh};
 
 /// The lines of kernels that kchaos is tried on, and where in Debian's archive they are.
 const LINES: [(&str, &[&str]); 4] = [
@@ -136,7 +136,7 @@ fn index_modules(folder: &Path) -> Result<()> {
     let release = modules.file_name().context("the kernel's package has no modules")?;
     // `depmod` looks below lib/modules of what it is given.
     let base = modules.ancestors().nth(3).context("the kernel's package has no modules")?;
-    sh::output(sh::system("depmod").arg("-b").arg(base).arg(release)).map(drop)
+    sh::output(DEPMOD.command()?.arg("-b").arg(base).arg(release)).map(drop)
 }
 
 /// Newer packages have the image beside its modules.

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::console::{Event, Splitter, tail, trouble};
-use crate::sh;
+use crate::setup::unpacked::QEMU;
 
 /// Booting takes seconds; this is a machine that is stuck or a host that is very slow.
 pub const BOOT_LIMIT: Duration = Duration::from_mins(2);
@@ -57,7 +57,7 @@ impl Guest<'_> {
     pub fn run(&self, output: &mut dyn Write) -> Result<Ending> {
         // What an earlier boot left must not be taken for this one's.
         let _ = fs::remove_file(&self.console);
-        let mut qemu = Running(self.command().spawn().context("cannot start QEMU")?);
+        let mut qemu = Running(self.command()?.spawn().context("cannot start QEMU")?);
         let bytes = reader(&mut qemu.0)?;
         let mut splitter = Splitter::new(self.mark);
         let started = Instant::now();
@@ -142,8 +142,8 @@ impl Guest<'_> {
         Ok(Ending::NeverStarted(format!("it switched itself off{}", tail(console, 5))))
     }
 
-    fn command(&self) -> Command {
-        let mut qemu = sh::system("qemu-system-x86_64");
+    fn command(&self) -> Result<Command> {
+        let mut qemu = QEMU.command()?;
         // More than one CPU, or this one instruction, and the translated guest crashes now and then.
         match self.accelerator {
             Accelerator::Tcg => qemu.args(["-accel", "tcg", "-cpu", "max,cx16=off"]),
@@ -161,7 +161,7 @@ impl Guest<'_> {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        qemu
+        Ok(qemu)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::sh;
+use crate::{setup::unpacked::XZ, sh};
 
 /// What kchaos and its tests use and some kernel has as a module.
 pub const WANTED: [&str; 10] =
@@ -91,13 +91,12 @@ fn module_name(file: &str) -> String {
 
 /// A module's content; unpacked here, as not every kernel can do it by itself.
 fn content(file: &Path) -> Result<Vec<u8>> {
-    let program = match file.extension().and_then(|extension| extension.to_str()) {
-        Some("xz") => "xz",
-        Some("zst") => "zstd",
-        Some("gz") => "gzip",
+    let mut unpack = match file.extension().and_then(|extension| extension.to_str()) {
+        Some("xz") => XZ.command()?,
+        Some("zst") => Command::new("zstd"),
+        Some("gz") => Command::new("gzip"),
         _ => return fs::read(file).with_context(|| format!("cannot read {}", file.display())),
     };
-    let mut unpack = Command::new(program);
     unpack.args(["--decompress", "--stdout"]).arg(file);
     sh::output_bytes(&mut unpack)
 }
