@@ -6,6 +6,7 @@
 //! first call on), and any way out of [`Session`] switches the faults off first.
 
 mod clock;
+mod error;
 mod interval;
 mod names;
 mod outcome;
@@ -19,9 +20,10 @@ use crate::{
 };
 
 pub use clock::boot_ns;
+pub use error::StartError;
 pub use interval::interval;
 pub use outcome::{Ended, FaultOutcome, Outcome};
-pub use session::{LEASE_TICK, Life, Options, Session, StartError};
+pub use session::{LEASE_TICK, Life, Options, Session};
 pub use tables::Tables;
 
 /// Checks what can be checked without the kernel: host names, and whether everything fits the tables.

@@ -2,24 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use chaos_common::{control::LEASE_NS, counters::Counters};
-use thiserror::Error;
-
 use super::{
-    boot_ns, names,
+    boot_ns,
+    error::{StartError, in_file},
+    names,
     outcome::{Ended, FaultOutcome, Outcome, seconds},
-    slot::{Slot, SlotError},
+    slot::Slot,
     tables::Tables,
 };
 use crate::{
     bpf::{self, Attached, BpfError, Lease, Need, Object},
     config::{ConfigError, Experiment, Mode, Problem, TargetSpec},
-    guard::{
-        capabilities::{self, MissingCapabilities},
-        protected::Protected,
-    },
-    target::{self, Cgroup, Command, Hierarchy, OwnCgroup, Target, TargetError},
+    guard::{capabilities, protected::Protected},
+    target::{self, Cgroup, Command, Hierarchy, OwnCgroup, Target},
 };
+use chaos_common::{control::LEASE_NS, counters::Counters};
 
 /// How often the lease is extended: often enough that a busy machine does not lose it.
 pub const LEASE_TICK: Duration = Duration::from_millis(200);
@@ -32,26 +29,6 @@ const PROTECT_EVERY: Duration = Duration::from_secs(1);
 pub struct Options {
     /// Ports that kchaos itself listens on; their traffic is never hit.
     pub own_ports: Vec<u16>,
-}
-
-/// Why an experiment did not start. Nothing was applied.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// The file, or what it names.
-    #[error(transparent)]
-    Config(#[from] Box<ConfigError>),
-    /// A capability is missing.
-    #[error(transparent)]
-    Capabilities(#[from] MissingCapabilities),
-    /// The cgroup or a network namespace.
-    #[error(transparent)]
-    Target(#[from] TargetError),
-    /// Too many experiments.
-    #[error(transparent)]
-    Slot(#[from] SlotError),
-    /// The kernel refused a program.
-    #[error(transparent)]
-    Bpf(#[from] BpfError),
 }
 
 /// An experiment that injects. Dropping it detaches everything.
@@ -271,20 +248,6 @@ fn remove_leftovers(target: &Target) {
             Ok(removed) => removed.iter().for_each(|filter| tracing::warn!("removed {filter}")),
             Err(error) => tracing::warn!("{error}"),
         }
-    }
-}
-
-/// Mistakes in the file get their place; everything else stays what it is. A command that cannot be started is a mistake.
-fn in_file(experiment: &Experiment, error: TargetError) -> StartError {
-    match error {
-        TargetError::Mistake(problem) => experiment.mistake(problem).into(),
-        TargetError::Command { program, error } => {
-            let message = format!("cannot start {program}: {error}");
-            let problem = Problem::at(experiment.target.span(), message, "cannot be started")
-                .help("write the program as in a shell, or as a list: [\"program\", \"argument\", ...]");
-            experiment.mistake(problem).into()
-        }
-        other => other.into(),
     }
 }
 
