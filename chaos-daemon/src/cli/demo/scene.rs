@@ -114,8 +114,13 @@ impl Stage {
                 let (seen, outcome) = self.under(session, seconds).await?;
                 Ok(Row { title, seen: Some(seen), outcome: Some(outcome), note: note.to_owned() })
             }
-            Err(StartError::Bpf(_)) => {
-                let remedy = needs.first().map_or("", |need| need.feature.remedy());
+            Err(StartError::Bpf(error)) => {
+                let remedy = match &error {
+                    BpfError::OnlyReduced { feature } => {
+                        feature.reduced().map_or(feature.remedy(), |r| r.remedy)
+                    }
+                    _ => needs.first().map_or("", |need| need.feature.remedy()),
+                };
                 Ok(Row { title, seen: None, outcome: None, note: format!("not on this kernel: {remedy}") })
             }
             Err(other) => Err(other.into()),
