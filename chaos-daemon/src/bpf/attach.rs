@@ -15,9 +15,12 @@ use aya::programs::{
 
 use super::{
     BpfError, Feature, Level, Object,
+    clsact::Runs,
     feature::{Place, forced},
 };
+use crate::engine::boot_ns;
 use crate::target::{NetNs, Target, inside};
+use chaos_common::control::LEASE_NS;
 
 /// Where programs were attached, and by which ways.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,9 +65,7 @@ impl Object {
             for namespace in &target.namespaces {
                 inside(namespace, || {
                     let devices = devices()?;
-                    self.attach_devices(namespace, &devices, &mut attached.remarks)?;
-                    attached.devices.extend(devices.into_iter().map(|name| (namespace.inode, name)));
-                    Ok::<_, BpfError>(())
+                    self.attach_devices(namespace, &devices, &mut attached)
                 })??;
             }
         }
@@ -74,24 +75,37 @@ impl Object {
 
     /// Attaches the programs for packets to devices of `namespace`, which the calling thread must be in, before all others
     /// there.
-    pub fn attach_devices(
+    fn attach_devices(
         &mut self,
         namespace: &Arc<NetNs>,
-        devices: &[String],
-        remarks: &mut Vec<String>,
+        devices: &[Device],
+        attached: &mut Attached,
     ) -> Result<(), BpfError> {
         for feature in self.features().filter(|f| f.place() == Place::Devices).collect::<Vec<_>>() {
             for device in devices {
-                match self.attach_egress(feature, namespace, device) {
-                    Ok(None) => {}
-                    Ok(Some(priority)) => remarks.push(format!(
-                        "on {device}, filters of others up to priority {priority} run first: what they keep for \
-                         themselves is not seen"
-                    )),
-                    // A device that went away since the list was made sends no packets.
-                    Err(_) if !exists(device) => tracing::debug!("device {device} is gone"),
-                    Err(error) => return Err(error),
-                }
+                // Nothing is armed yet. The lease says that we are alive, to whoever looks for what dead ones have left.
+                self.extend_lease(boot_ns() + LEASE_NS)?;
+                let mut name = device.name.clone();
+                let first = loop {
+                    let error = match self.attach_egress(feature, namespace, device.index, &name) {
+                        Ok(first) => break first,
+                        Err(error) => error,
+                    };
+                    match nix::net::if_::if_indextoname(device.index) {
+                        // Renamed since the list was made, as container networks do.
+                        Ok(now) if now.to_string_lossy() != name => name = now.to_string_lossy().into_owned(),
+                        Ok(_) => return Err(error),
+                        // A device that went away sends no packets.
+                        Err(_) => break None,
+                    }
+                };
+                attached.remarks.extend(first.map(|priority| {
+                    format!(
+                        "on {name}, filters of others up to priority {priority} run first: what they keep for themselves \
+                         is not seen"
+                    )
+                }));
+                attached.devices.push((namespace.inode, name));
             }
         }
         Ok(())
@@ -102,6 +116,7 @@ impl Object {
         &mut self,
         feature: Feature,
         namespace: &Arc<NetNs>,
+        index: u32,
         device: &str,
     ) -> Result<Option<u16>, BpfError> {
         let Self { ebpf, filters, levels, .. } = self;
@@ -122,14 +137,12 @@ impl Object {
                     }
                 }
             }
-            let failed = |error: std::io::Error| BpfError::Clsact { device: device.to_owned(), error };
-            let fd = program.fd().map_err(|error| BpfError::Program {
-                feature,
-                step: "attaching",
-                program: name,
-                error,
-            })?;
-            let first = filters.attach(namespace, device, fd.as_fd().as_raw_fd(), name).map_err(failed)?;
+            let refused = |error| BpfError::Program { feature, step: "attaching", program: name, error };
+            let fd = program.fd().map_err(refused)?.as_fd().as_raw_fd();
+            let runs = Runs { fd, id: program.info().map_err(refused)?.id(), name };
+            let first = filters
+                .attach(namespace, index, device, runs)
+                .map_err(|error| BpfError::Clsact { device: device.to_owned(), error })?;
             if first.is_some() {
                 return Ok(first);
             }
@@ -154,10 +167,11 @@ impl Object {
         })
     }
 
-    /// Detaches and unloads every program. The maps stay, so that the last counts can be read.
-    pub fn detach(&mut self) -> Result<(), BpfError> {
+    /// Detaches and unloads every program. The maps stay, so that the last counts can be read. Answers with what was not
+    /// as it should be.
+    pub fn detach(&mut self) -> Result<Vec<String>, BpfError> {
         self.flush_log();
-        self.filters.detach()?;
+        let notes = self.filters.detach();
         self.each_program(|feature, name, program| {
             let unloaded = match program {
                 Program::SchedClassifier(p) => p.unload(),
@@ -169,7 +183,8 @@ impl Object {
                 Ok(()) | Err(ProgramError::NotLoaded) => Ok(()),
                 Err(error) => Err(BpfError::Program { feature, step: "detaching", program: name, error }),
             }
-        })
+        })?;
+        Ok(notes)
     }
 
     fn each_program(
@@ -209,12 +224,17 @@ fn wrong_type(feature: Feature, program: &'static str) -> BpfError {
     BpfError::Program { feature, step: "attaching", program, error: ProgramError::UnexpectedProgramType }
 }
 
-fn devices() -> Result<Vec<String>, BpfError> {
-    let list = nix::net::if_::if_nameindex()
-        .map_err(|e| BpfError::Io { what: "listing network devices".into(), error: e.into() })?;
-    Ok(list.into_iter().map(|d| d.name().to_string_lossy().into_owned()).collect())
+/// A network device. Its name may change at any time; its number does not while it stays in its namespace.
+struct Device {
+    index: u32,
+    name: String,
 }
 
-fn exists(device: &str) -> bool {
-    nix::net::if_::if_nametoindex(device).is_ok()
+fn devices() -> Result<Vec<Device>, BpfError> {
+    let list = nix::net::if_::if_nameindex()
+        .map_err(|e| BpfError::Io { what: "listing network devices".into(), error: e.into() })?;
+    Ok(list
+        .into_iter()
+        .map(|d| Device { index: d.index(), name: d.name().to_string_lossy().into_owned() })
+        .collect())
 }

@@ -1,16 +1,16 @@
 //! Egress before Linux 6.6: bpf filters on a clsact qdisc.
 //!
 //! Unlike a link, a filter does not die with the process that made it. What makes that bearable: its program looks at the
-//! lease, so a filter whose owner is gone passes everything; it is known by its name and its handle, so anyone can find
-//! it; and the handle says whether the clsact qdisc under it was made by us, so whoever removes the last filter knows
-//! whether the qdisc must go, too. Filters and qdiscs of others are listed and never touched.
+//! lease, so a filter whose owner is gone passes everything; it is known by its name, its handle and its program, so
+//! anyone can find it; and the handle says whether the clsact qdisc under it was made by us, so whoever removes the last
+//! filter knows whether the qdisc must go, too. Filters and qdiscs of others are listed and never touched.
 
 use std::{collections::BTreeSet, io, os::fd::RawFd, sync::Arc};
 
 use super::netlink::{Filter, Place, Side, Tc};
 use crate::{
     guard::run_dir,
-    target::{NetNs, TargetError, inside},
+    target::{NetNs, inside},
 };
 
 /// Upper half of our filters' handles: "kc".
@@ -23,6 +23,20 @@ const NUMBERS: u32 = 1 << 15;
 /// In a handle: the qdisc is ours. Whoever finds it set on a device's filter sets it on his own.
 const MADE_CLSACT: u32 = 1;
 
+/// The lock that whoever adds or removes filters holds.
+pub(super) const LOCK: &str = "tc";
+
+/// A program to run as a filter.
+#[derive(Clone, Copy, Debug)]
+pub struct Runs {
+    /// Its descriptor.
+    pub fd: RawFd,
+    /// Its id.
+    pub id: u32,
+    /// Its name.
+    pub name: &'static str,
+}
+
 /// The filters of one experiment; deleted when this is dropped.
 #[derive(Debug, Default)]
 pub struct Filters(Vec<Attached>);
@@ -31,64 +45,87 @@ pub struct Filters(Vec<Attached>);
 struct Attached {
     namespace: Arc<NetNs>,
     device: u32,
+    /// As it was called when the filter was added.
+    name: String,
     place: Place,
+    program: u32,
 }
 
 impl Filters {
     /// Adds a filter to a device of `namespace`, which the calling thread must be in: before all filters of others if
-    /// that can be. Answers with the priority if one of theirs comes first.
+    /// that can be. Answers with the priority of theirs that come first.
     pub fn attach(
         &mut self,
         namespace: &Arc<NetNs>,
-        device: &str,
-        program: RawFd,
-        name: &'static str,
+        device: u32,
+        name: &str,
+        runs: Runs,
     ) -> io::Result<Option<u16>> {
-        let _lock = run_dir::lock("tc")?;
-        let device = nix::net::if_::if_nametoindex(device)?;
+        let _lock = run_dir::lock(LOCK)?;
         let tc = Tc::open()?;
         let made = match tc.add_clsact(device) {
             Ok(()) => true,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
             Err(e) => return Err(e),
         };
-        let added = add(&tc, device, made, program, name);
-        match added {
+        match add(&tc, device, made, runs) {
             Ok(place) => {
-                self.0.push(Attached { namespace: namespace.clone(), device, place });
+                self.0.push(Attached {
+                    namespace: namespace.clone(),
+                    device,
+                    name: name.to_owned(),
+                    place,
+                    program: runs.id,
+                });
                 Ok((place.priority > 1).then_some(place.priority - 1))
             }
             Err(error) => {
-                if made {
-                    remove_qdisc(&tc, device)?;
+                if made && all(&tc, device)?.is_empty() {
+                    tc.delete_clsact(device)?;
                 }
                 Err(error)
             }
         }
     }
 
-    /// Deletes all of them, and the qdiscs that were made for them.
-    pub fn detach(&mut self) -> Result<(), TargetError> {
-        let mut result = Ok(());
-        for Attached { namespace, device, place } in self.0.drain(..) {
+    /// Deletes all of them, and the qdiscs that were made for them. Answers with what was not as it should be.
+    pub fn detach(&mut self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for Attached { namespace, device, name, place, program } in self.0.drain(..) {
             let removed = inside(&namespace, || {
-                let _lock = run_dir::lock("tc")?;
-                remove(&Tc::open()?, device, place)
+                let _lock = run_dir::lock(LOCK)?;
+                remove(&Tc::open()?, device, place, program)
             });
-            let removed = removed.and_then(|r| {
-                r.map_err(|e| TargetError::io(format!("deleting the tc filter of device {device}"), e))
-            });
+            let at = || format!("{name} in network namespace {}", namespace.inode);
             // One that cannot be deleted does not keep the others.
-            result = result.and(removed.map(drop));
+            match removed {
+                Ok(Ok(Removed::Ours { behind: None, .. } | Removed::DeviceGone)) => {}
+                Ok(Ok(Removed::Ours { behind: Some(kind), .. })) => notes.push(format!(
+                    "on {} a {kind} filter of someone else's came before ours: what it kept for itself was not seen",
+                    at()
+                )),
+                Ok(Ok(Removed::Missing)) => notes.push(format!(
+                    "our filter on {} had been removed by someone else: from then on nothing was seen there",
+                    at()
+                )),
+                Ok(Err(error)) => notes.push(left(&at(), &error)),
+                Err(error) => notes.push(left(&at(), &error)),
+            }
         }
-        result
+        notes
     }
+}
+
+fn left(at: &str, error: &dyn std::error::Error) -> String {
+    format!(
+        "our filter on {at} could not be deleted ({error}); it passes everything, and `kchaos clean` removes it"
+    )
 }
 
 impl Drop for Filters {
     fn drop(&mut self) {
-        if let Err(error) = self.detach() {
-            tracing::warn!("{error}; it passes everything, and `kchaos clean` removes it");
+        for note in self.detach() {
+            tracing::warn!("{note}");
         }
     }
 }
@@ -100,20 +137,55 @@ pub fn is_ours(filter: &Filter, names: &[&str]) -> bool {
         && filter.name.as_deref().is_some_and(|name| names.contains(&name))
 }
 
-/// Deletes a filter of ours, and its qdisc if we made that and nobody else uses it. Answers whether the qdisc went. What
-/// is gone already, with its device for example, is no error.
-pub fn remove(tc: &Tc, device: u32, place: Place) -> io::Result<bool> {
-    if let Err(error) = tc.delete_filter(device, Side::Egress, place) {
-        let there = tc.filters(device, Side::Egress).unwrap_or_default();
-        if there.iter().any(|f| f.place == place) {
-            return Err(error);
-        }
+/// What [`remove`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// The filter, which is gone now.
+    Ours {
+        /// Whether the qdisc went with it.
+        clsact: bool,
+        /// The kind of someone else's filter that ran before it.
+        behind: Option<String>,
+    },
+    /// Somebody else had removed it.
+    Missing,
+    /// The device is not there any more.
+    DeviceGone,
+}
+
+/// Deletes the filter at `place` if it still runs `program`, and its qdisc if we made that and nobody else uses it. The
+/// caller must hold [`LOCK`] and be in the device's namespace: a place that was freed may be someone else's by now.
+pub fn remove(tc: &Tc, device: u32, place: Place, program: u32) -> io::Result<Removed> {
+    let all = all(tc, device)?;
+    let Some(at) = all.iter().position(|f| f.place == place && f.program == Some(program)) else {
+        let there = nix::net::if_::if_indextoname(device).is_ok();
+        return Ok(if there { Removed::Missing } else { Removed::DeviceGone });
+    };
+    let ours = &all[at];
+    let foreign = |f: &&Filter| f.place.handle != 0 && !(f.kind == "bpf" && f.name == ours.name);
+    // They are listed in the order in which they run.
+    let behind = all[..at].iter().filter(|f| f.chain == 0).find(foreign).map(|f| f.kind.clone());
+    // The kernel lists every priority once more, as a filter with the number 0.
+    let alone = all.iter().filter(|f| f.place.handle != 0 || f.place.priority != place.priority).count() == 1;
+    let clsact = alone && place.handle & MADE_CLSACT != 0;
+    // With the qdisc in one step, where both go.
+    if clsact {
+        tc.delete_clsact(device)?;
+    } else {
+        tc.delete_filter(device, Side::Egress, place)?;
     }
-    if place.handle & MADE_CLSACT == 0 { Ok(false) } else { remove_qdisc(tc, device) }
+    Ok(Removed::Ours { clsact, behind })
+}
+
+/// The filters of both sides, egress first.
+fn all(tc: &Tc, device: u32) -> io::Result<Vec<Filter>> {
+    let mut all = tc.filters(device, Side::Egress)?;
+    all.extend(tc.filters(device, Side::Ingress)?);
+    Ok(all)
 }
 
 /// Puts the filter at the first priority where no one else has any.
-fn add(tc: &Tc, device: u32, made: bool, program: RawFd, name: &str) -> io::Result<Place> {
+fn add(tc: &Tc, device: u32, made: bool, runs: Runs) -> io::Result<Place> {
     if !made && !tc.has_clsact(device)? {
         return Err(io::Error::other(
             "the device has an ingress qdisc of someone else's, beside which there can be no clsact: on this kernel its \
@@ -121,33 +193,26 @@ fn add(tc: &Tc, device: u32, made: bool, program: RawFd, name: &str) -> io::Resu
         ));
     }
     let there = tc.filters(device, Side::Egress)?;
-    let ours = |f: &Filter| is_ours(f, &[name]);
+    let ours = |f: &Filter| is_ours(f, &[runs.name]);
     let inherited = there.iter().any(|f| ours(f) && f.place.handle & MADE_CLSACT != 0);
     // The kernel lists every priority once more, as a filter with the number 0.
-    let others = |f: &&Filter| f.kind != "bpf" || f.place.handle != 0 && !ours(f);
+    let others = |f: &&Filter| f.chain == 0 && (f.kind != "bpf" || f.place.handle != 0 && !ours(f));
     let taken: BTreeSet<u16> = there.iter().filter(others).map(|f| f.place.priority).collect();
     let priority = (1..u16::MAX).find(|p| !taken.contains(p)).unwrap_or(u16::MAX);
     let made = if made || inherited { MADE_CLSACT } else { 0 };
     // Other experiments have filters of the same priority; the first free number is ours.
     for number in 0..NUMBERS {
         let place = Place { priority, handle: MARK | number << 1 | made };
-        match tc.add_filter(device, Side::Egress, place, program, name) {
+        match tc.add_filter(device, Side::Egress, place, runs.fd, runs.name) {
+            Ok(()) => return Ok(place),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            other => return other.map(|()| place),
+            Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                return Err(io::Error::other(
+                    "its clsact shares its filters with other devices (a tc block), where none can be added for it alone",
+                ));
+            }
+            Err(e) => return Err(e),
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
-}
-
-/// Deletes a qdisc that we made, unless somebody has come to use it.
-fn remove_qdisc(tc: &Tc, device: u32) -> io::Result<bool> {
-    let unused = |side| tc.filters(device, side).is_ok_and(|filters| filters.is_empty());
-    if !unused(Side::Egress) || !unused(Side::Ingress) {
-        return Ok(false);
-    }
-    match tc.delete_clsact(device) {
-        Ok(()) => Ok(true),
-        Err(e) if matches!(e.raw_os_error(), Some(libc::ENODEV | libc::ENOENT | libc::EINVAL)) => Ok(false),
-        Err(e) => Err(e),
-    }
 }

@@ -5,7 +5,7 @@
 //! is set: should its owner be alive after all, stopped and hidden in another pid namespace, it finds itself halted when
 //! it goes on, and says so.
 
-use std::{fmt, io, thread, time::Duration};
+use std::{collections::HashMap, fmt, io, thread, time::Duration};
 
 use aya::{
     maps::{Array, Map, MapData, MapInfo},
@@ -15,7 +15,8 @@ use chaos_common::control;
 use procfs::process::{FDTarget, all_processes};
 
 use super::{
-    BpfError, Feature, clsact,
+    BpfError, Feature,
+    clsact::{self, Removed},
     control::halt,
     feature::Place,
     netlink::{Side, Tc},
@@ -45,20 +46,6 @@ impl fmt::Display for RemovedFilter {
     }
 }
 
-/// Removes the leftovers on all devices of a network namespace. Needs `CAP_SYS_ADMIN` to tell them from filters in use,
-/// and `CAP_NET_ADMIN`.
-pub fn remove_leftover_filters(namespace: &NetNs, lease: Lease) -> Result<Vec<RemovedFilter>, BpfError> {
-    inside(namespace, || in_this_namespace(namespace.inode, lease)).map_err(BpfError::Target)?.map_err(
-        |error| BpfError::Io {
-            what: format!(
-                "removing the tc filters that a killed kchaos left in network namespace {}",
-                namespace.inode
-            ),
-            error,
-        },
-    )
-}
-
 /// What to do about a filter that nobody holds and whose lease is still running, because its owner has just died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lease {
@@ -68,31 +55,75 @@ pub enum Lease {
     AwaitEnd,
 }
 
-fn in_this_namespace(namespace: u64, lease: Lease) -> io::Result<Vec<RemovedFilter>> {
-    let names: Vec<&str> = Feature::ALL
-        .into_iter()
-        .filter(|feature| feature.place() == Place::Devices)
-        .flat_map(|feature| feature.programs().iter().copied())
-        .collect();
-    let tc = Tc::open()?;
-    let mut removed = Vec::new();
-    for device in &nix::net::if_::if_nameindex()? {
-        for filter in tc.filters(device.index(), Side::Egress)?.iter().filter(|f| clsact::is_ours(f, &names))
-        {
-            let Some(control) = filter.program.and_then(|id| abandoned(id, lease)) else { continue };
-            let _lock = run_dir::lock("tc")?;
-            if let Err(error) = halt(control) {
-                tracing::debug!("halting what is left on {:?}: {error}", device.name());
-            }
-            let clsact = clsact::remove(&tc, device.index(), filter.place)?;
-            removed.push(RemovedFilter {
-                device: device.name().to_string_lossy().into_owned(),
-                namespace,
-                clsact,
-            });
-        }
+/// Looks for leftovers. What it finds out about a program holds for all of its filters.
+pub struct Cleaner {
+    lease: Lease,
+    /// By program: its control map, if it is abandoned.
+    known: HashMap<u32, Option<u32>>,
+}
+
+impl Cleaner {
+    /// One for a whole host, or for a single namespace.
+    pub fn new(lease: Lease) -> Self {
+        Self { lease, known: HashMap::new() }
     }
-    Ok(removed)
+
+    /// Removes the leftovers on all devices of a network namespace. One that cannot be removed does not keep the others.
+    /// Needs `CAP_SYS_ADMIN` to tell them from filters in use, and `CAP_NET_ADMIN`.
+    pub fn clean(&mut self, namespace: &NetNs) -> (Vec<RemovedFilter>, Vec<BpfError>) {
+        let (mut removed, mut failed) = (Vec::new(), Vec::new());
+        let fail = |error| BpfError::Io {
+            what: format!("removing what a killed kchaos left in network namespace {}", namespace.inode),
+            error,
+        };
+        let entered = inside(namespace, || {
+            let tc = Tc::open()?;
+            for device in &nix::net::if_::if_nameindex()? {
+                match self.clean_device(&tc, device.index()) {
+                    Ok(clsact) => removed.extend(clsact.into_iter().map(|clsact| RemovedFilter {
+                        device: device.name().to_string_lossy().into_owned(),
+                        namespace: namespace.inode,
+                        clsact,
+                    })),
+                    Err(error) => failed.push(fail(error)),
+                }
+            }
+            Ok::<_, io::Error>(())
+        });
+        match entered {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => failed.push(fail(error)),
+            Err(error) => failed.push(error.into()),
+        }
+        (removed, failed)
+    }
+
+    /// One entry for each filter that was removed: whether its qdisc went, too.
+    fn clean_device(&mut self, tc: &Tc, device: u32) -> io::Result<Vec<bool>> {
+        let mut removed = Vec::new();
+        for filter in tc.filters(device, Side::Egress)?.iter().filter(|f| clsact::is_ours(f, &names())) {
+            let Some(program) = filter.program else { continue };
+            let lease = self.lease;
+            let Some(control) = *self.known.entry(program).or_insert_with(|| abandoned(program, lease))
+            else {
+                continue;
+            };
+            let _lock = run_dir::lock(clsact::LOCK)?;
+            if let Err(error) = halt(control) {
+                tracing::debug!("halting what is left on device {device}: {error}");
+            }
+            if let Removed::Ours { clsact, .. } = clsact::remove(tc, device, filter.place, program)? {
+                removed.push(clsact);
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// Programs that can be filters.
+fn names() -> Vec<&'static str> {
+    let features = Feature::ALL.into_iter().filter(|feature| feature.place() == Place::Devices);
+    features.flat_map(|feature| feature.programs().iter().copied()).collect()
 }
 
 /// The control map of a program whose owner is gone.

@@ -20,7 +20,7 @@ use thiserror::Error;
 pub use attach::Attached;
 pub use control::{Halted, halt_all, marks_in_use};
 pub use feature::{Feature, Level, Need, Reduced};
-pub use leftover::{Lease, RemovedFilter, remove_leftover_filters};
+pub use leftover::{Cleaner, Lease, RemovedFilter};
 pub use object::{COMPILER, Object};
 pub use test_run::TestVerdict;
 

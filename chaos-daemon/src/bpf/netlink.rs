@@ -7,8 +7,8 @@
 use std::{io, os::fd::RawFd};
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage,
-    NlasIterator, Parseable,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REQUEST, NetlinkBuffer,
+    NetlinkMessage, NlasIterator, Parseable,
 };
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -25,6 +25,7 @@ const NEW_FILTER: u16 = 44;
 /// Attributes (`linux/rtnetlink.h`).
 const KIND: u16 = 1;
 const OPTIONS: u16 = 2;
+const CHAIN: u16 = 11;
 
 /// Length of `struct tcmsg`.
 const HEADER: usize = 20;
@@ -71,6 +72,8 @@ pub struct Place {
 pub struct Filter {
     /// Where.
     pub place: Place,
+    /// The chain it is in; packets start in chain 0.
+    pub chain: u32,
     /// Of which classifier: "bpf", "u32", "flower", ...
     pub kind: String,
     /// Of a bpf filter, the name it was given.
@@ -95,20 +98,24 @@ impl Tc {
 
     /// Whether a device has a clsact qdisc.
     pub fn has_clsact(&self, device: u32) -> io::Result<bool> {
-        let message = message(device, TcHandle::UNSPEC, Vec::new())?;
-        let replies = self.ask(RouteNetlinkMessage::GetQueueDiscipline(message), NLM_F_DUMP, NEW_QDISC)?;
-        Ok(replies.iter().any(|r| i64::from(r.header.index) == i64::from(device) && r.kind == CLSACT))
+        let message = message(device, TcHandle::CLSACT, Vec::new())?;
+        // The answer is a notification, which comes to whoever asks for the echo.
+        let flags = NLM_F_ACK | NLM_F_ECHO;
+        match self.ask(RouteNetlinkMessage::GetQueueDiscipline(message), flags, NEW_QDISC) {
+            Ok(replies) => Ok(replies.iter().any(|r| r.kind == CLSACT)),
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 
     /// Adds a clsact qdisc, which does nothing until a filter is added. `AlreadyExists` if there is one.
     pub fn add_clsact(&self, device: u32) -> io::Result<()> {
-        let mut message = clsact(device)?;
-        message.attributes.push(TcAttribute::Kind(CLSACT.to_owned()));
+        let message = clsact(device)?;
         let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
         self.ask(RouteNetlinkMessage::NewQueueDiscipline(message), flags, ERROR).map(drop)
     }
 
-    /// Deletes the clsact qdisc, and every filter on it.
+    /// Deletes the clsact qdisc, and every filter on it; never an ingress qdisc, which would be in the same place.
     pub fn delete_clsact(&self, device: u32) -> io::Result<()> {
         let message = clsact(device)?;
         self.ask(RouteNetlinkMessage::DelQueueDiscipline(message), NLM_F_ACK, ERROR).map(drop)
@@ -118,7 +125,6 @@ impl Tc {
     pub fn filters(&self, device: u32, side: Side) -> io::Result<Vec<Filter>> {
         let message = message(device, side.parent(), Vec::new())?;
         let replies = self.ask(RouteNetlinkMessage::GetTrafficFilter(message), NLM_F_DUMP, NEW_FILTER)?;
-        // The kernel also lists a head without number for every priority.
         Ok(replies.into_iter().map(Reply::into_filter).collect())
     }
 
@@ -178,16 +184,18 @@ impl Tc {
 struct Reply {
     header: TcHeader,
     kind: String,
+    chain: u32,
     options: Vec<TcFilterBpfOption>,
 }
 
 impl Reply {
     fn parse(payload: &[u8]) -> Option<Self> {
         let header = TcHeader::parse(payload).ok()?;
-        let mut reply = Self { header, kind: String::new(), options: Vec::new() };
+        let mut reply = Self { header, kind: String::new(), chain: 0, options: Vec::new() };
         for attribute in NlasIterator::new(payload.get(HEADER..)?).filter_map(Result::ok) {
             match attribute.kind() {
                 KIND => reply.kind = text(attribute.value()),
+                CHAIN => reply.chain = number(attribute.value()).unwrap_or(0).cast_unsigned(),
                 OPTIONS if reply.kind == TcFilterBpf::KIND => {
                     let options = NlasIterator::new(attribute.value()).filter_map(Result::ok);
                     reply.options = options.filter_map(|o| TcFilterBpfOption::parse(&o).ok()).collect();
@@ -202,6 +210,7 @@ impl Reply {
         let [high, low, ..] = self.header.info.to_be_bytes();
         let mut filter = Filter {
             place: Place { priority: u16::from_be_bytes([high, low]), handle: self.header.handle.into() },
+            chain: self.chain,
             kind: self.kind,
             name: None,
             program: None,
@@ -217,6 +226,11 @@ impl Reply {
     }
 }
 
+/// The first four bytes, in the byte order of this machine.
+fn number(value: &[u8]) -> Option<i32> {
+    value.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes))
+}
+
 /// A string of the kernel's, which ends with a zero byte.
 fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value).trim_end_matches('\0').into()
@@ -228,10 +242,10 @@ fn read(datagram: &[u8], wanted: u16, replies: &mut Vec<Reply>) -> io::Result<bo
     while !rest.is_empty() {
         let message = NetlinkBuffer::new_checked(rest).map_err(io::Error::other)?;
         match message.message_type() {
-            DONE => return Ok(true),
-            ERROR => {
-                let code = message.payload().first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
-                return if code == 0 { Ok(true) } else { Err(io::Error::from_raw_os_error(-code)) };
+            // The end of a dump carries a code, too, where the dump was cut short.
+            DONE | ERROR => {
+                let code = number(message.payload()).unwrap_or(0);
+                return if code < 0 { Err(io::Error::from_raw_os_error(-code)) } else { Ok(true) };
             }
             other if other == wanted => replies.extend(Reply::parse(message.payload())),
             _ => {}
@@ -250,7 +264,8 @@ fn message(device: u32, parent: TcHandle, attributes: Vec<TcAttribute>) -> io::R
 }
 
 fn clsact(device: u32) -> io::Result<TcMessage> {
-    let mut message = message(device, TcHandle::CLSACT, Vec::new())?;
+    let kind = vec![TcAttribute::Kind(CLSACT.to_owned())];
+    let mut message = message(device, TcHandle::CLSACT, kind)?;
     message.header.handle = TcHandle { major: 0xffff, minor: 0 };
     Ok(message)
 }

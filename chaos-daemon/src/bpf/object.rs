@@ -27,10 +27,10 @@ const PROTECTED: &str = "KCHAOS_PROTECT";
 
 /// The loaded programs and maps. Dropping it detaches and frees all of them.
 pub struct Object {
+    /// First, as fields are dropped in order: they go before the programs that they run.
+    pub(super) filters: Filters,
     pub(super) ebpf: Ebpf,
     pub(super) levels: BTreeMap<Feature, Level>,
-    /// Taken down before the programs they run.
-    pub(super) filters: Filters,
     control: Array<MapData, u64>,
     counters: PerCpuArray<MapData, Counters>,
     /// The programs cannot be loaded once this is gone, as their log's map goes with it.

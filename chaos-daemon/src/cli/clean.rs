@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Exit, Failure, Format, output};
 use crate::{
-    bpf::{self, BpfError, Lease, RemovedFilter},
+    bpf::{BpfError, Cleaner, Lease, RemovedFilter},
     guard::capabilities,
     target::{self, Hierarchy, Leftovers, remove_leftovers},
 };
@@ -47,13 +47,12 @@ pub fn main(args: &Args) -> Result<Exit, Failure> {
 
 /// In every network namespace that can be found.
 fn filters() -> (Vec<RemovedFilter>, Vec<BpfError>) {
-    let mut failed = Vec::new();
-    let mut removed = Vec::new();
+    let mut cleaner = Cleaner::new(Lease::AwaitEnd);
+    let (mut removed, mut failed) = (Vec::new(), Vec::new());
     for namespace in target::all_namespaces() {
-        match bpf::remove_leftover_filters(&namespace, Lease::AwaitEnd) {
-            Ok(filters) => removed.extend(filters),
-            Err(error) => failed.push(error),
-        }
+        let (more, wrong) = cleaner.clean(&namespace);
+        removed.extend(more);
+        failed.extend(wrong);
     }
     (removed, failed)
 }

@@ -30,6 +30,9 @@ pub fn outcome(outcome: &Outcome) -> String {
             let _infallible = writeln!(text, "{}: {line}", fault.fault);
         }
     }
+    for note in &outcome.notes {
+        let _infallible = writeln!(text, "note: {note}");
+    }
     if outcome.matched_nothing() {
         text.push_str(
             "Nothing matched, so nothing was tested. Does the target send or call at all, to the peers and ports named?\n",

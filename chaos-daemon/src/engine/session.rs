@@ -11,7 +11,7 @@ use super::{
     tables::Tables,
 };
 use crate::{
-    bpf::{self, Attached, BpfError, Lease, Need, Object},
+    bpf::{self, Attached, BpfError, Cleaner, Lease, Need, Object},
     config::{ConfigError, Experiment, Mode, Problem, TargetSpec},
     guard::{capabilities, protected::Protected},
     target::{self, Cgroup, Command, Hierarchy, OwnCgroup, Target},
@@ -163,7 +163,8 @@ impl Session {
     pub fn stop(&mut self, ended: Ended) -> Result<Outcome, BpfError> {
         let ran = self.elapsed().min(self.experiment.duration);
         let halted = self.object.halt();
-        self.object.detach()?;
+        let mut notes = self.attached.notes();
+        notes.extend(self.object.detach()?);
         halted?;
         wait_for_running_programs();
         let counters = self.counters()?;
@@ -177,7 +178,7 @@ impl Session {
             duration_seconds: seconds(self.experiment.duration),
             ran_seconds: seconds(ran),
             ended,
-            notes: self.attached.notes(),
+            notes,
             faults: faults
                 .map(|((spec, rule), counters)| {
                     let fault = &spec.fault;
@@ -243,10 +244,14 @@ fn describe(experiment: &Experiment, target: &Target) -> String {
 
 /// What a killed kchaos has left on the target's devices goes before ours comes. What cannot be removed is inert.
 fn remove_leftovers(target: &Target) {
+    let mut cleaner = Cleaner::new(Lease::Respect);
     for namespace in &target.namespaces {
-        match bpf::remove_leftover_filters(namespace, Lease::Respect) {
-            Ok(removed) => removed.iter().for_each(|filter| tracing::warn!("removed {filter}")),
-            Err(error) => tracing::warn!("{error}"),
+        let (removed, failed) = cleaner.clean(namespace);
+        for filter in removed {
+            tracing::warn!("removed {filter}");
+        }
+        for error in failed {
+            tracing::warn!("{error}");
         }
     }
 }

@@ -6,9 +6,14 @@ use std::{
     io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
 
 const DIR: &str = "/run/kchaos";
 
@@ -23,9 +28,29 @@ pub fn open(name: &str) -> Result<File, (PathBuf, io::Error)> {
     File::options().create(true).truncate(false).write(true).open(&path).map_err(|e| (path, e))
 }
 
-/// Waits for a lock and takes it.
+/// How long another kchaos may hold a lock: what is done under one takes a moment. One that was stopped in the middle
+/// must not stop all others.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Takes a lock, waiting for it if need be.
 pub fn lock(name: &str) -> io::Result<Lock> {
-    let file = open(name)
+    let mut file = open(name)
         .map_err(|(path, error)| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
-    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((same, Errno::EWOULDBLOCK)) if Instant::now() < until => {
+                file = same;
+                thread::sleep(Duration::from_millis(2));
+            }
+            Err((_, Errno::EWOULDBLOCK)) => {
+                return Err(io::Error::other(format!(
+                    "another kchaos holds {DIR}/{name} for more than {} s; is it stopped?",
+                    PATIENCE.as_secs()
+                )));
+            }
+            Err((_, errno)) => return Err(errno.into()),
+        }
+    }
 }

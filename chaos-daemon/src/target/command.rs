@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
 use tokio::{process::Child, time};
 
 use super::{
@@ -56,7 +59,9 @@ impl OwnCgroup {
                 Err(e) => return Err(TargetError::io(format!("making the cgroup {}", path.display()), e)),
             }
             // Somebody's clean-up may have come in between; then there is another number.
-            if let Some(lock) = lock(&path) {
+            if let Some(lock) =
+                lock(&path).map_err(|e| TargetError::io(format!("locking {}", path.display()), e))?
+            {
                 return Ok(Self {
                     hierarchy: hierarchy.clone(),
                     name: format!("/{name}"),
@@ -120,8 +125,13 @@ impl Drop for OwnCgroup {
 }
 
 /// `None` if its owner lives, or it is gone.
-fn lock(path: &Path) -> Option<Flock<File>> {
-    Flock::lock(File::open(path).ok()?, FlockArg::LockExclusiveNonblock).ok().filter(|_| path.exists())
+fn lock(path: &Path) -> io::Result<Option<Flock<File>>> {
+    let Ok(directory) = File::open(path) else { return Ok(None) };
+    match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock).filter(|_| path.exists())),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(errno.into()),
+    }
 }
 
 /// Ends everything that runs in a cgroup of ours and below it, and removes it. Answers whether it is gone.
@@ -210,7 +220,7 @@ pub fn remove_leftovers(hierarchy: &Hierarchy) -> Leftovers {
     let ours = |path: &PathBuf| path.file_name().is_some_and(|n| is_ours(&n.to_string_lossy()));
     let mut found = Leftovers::default();
     for path in children(hierarchy.mount()).into_iter().filter(ours) {
-        let Some(_lock) = lock(&path) else { continue };
+        let Ok(Some(_lock)) = lock(&path) else { continue };
         if remove(&path) { found.removed.push(path) } else { found.stuck.push(path) }
     }
     found

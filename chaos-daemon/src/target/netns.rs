@@ -10,9 +10,15 @@ use std::{
     thread,
 };
 
-use nix::sched::{CloneFlags, setns};
+use nix::{
+    sched::{CloneFlags, setns},
+    sys::statfs::FsType,
+};
 
 use super::{Cgroup, TargetError};
+
+/// The file system of namespaces (`linux/magic.h`).
+const NSFS: FsType = FsType(0x6e73_6673);
 
 const OWN: &str = "/proc/self/ns/net";
 
@@ -29,6 +35,10 @@ pub struct NetNs {
 impl NetNs {
     fn open(path: impl AsRef<Path>, ours: u64) -> io::Result<Self> {
         let handle = File::open(path)?;
+        // Where `ip netns` keeps its names, a name may be an ordinary file without its mount.
+        if nix::sys::statfs::fstatfs(&handle)?.filesystem_type() != NSFS {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let inode = handle.metadata()?.ino();
         Ok(Self { inode, ours: inode == ours, handle })
     }

@@ -10,7 +10,7 @@ use super::try_out::{Fate, What};
 use crate::{
     bpf::{Feature, Level},
     config,
-    engine::{Ended, Options, Session, StartError},
+    engine::{Ended, LEASE_TICK, Life, Options, Session, StartError},
     target::{Hierarchy, OwnCgroup},
 };
 
@@ -88,7 +88,11 @@ async fn run(trial: &Trial, hierarchy: &Hierarchy) -> Result<Level, TrialError> 
     let experiment = config::parse("the trial's own file", &text, "check").map_err(StartError::from)?;
     let mut session = Session::start(experiment, &Options::default()).await?;
     let level = session.attached.reduced.iter().map(|_| Level::Reduced).min().unwrap_or(Level::Full);
-    let seen = see(&own, trial.what).await?;
+    let seen = tokio::select! {
+        seen = see(&own, trial.what) => seen?,
+        // On a slow machine it takes longer than a lease.
+        error = keep_alive(&mut session) => return Err(error),
+    };
     let outcome = session.stop(Ended::TimeBox).map_err(StartError::from)?;
 
     let tried: Vec<Fate> = seen.into_iter().filter(|fate| *fate != Fate::Absent).collect();
@@ -101,6 +105,19 @@ async fn run(trial: &Trial, hierarchy: &Hierarchy) -> Result<Level, TrialError> 
         )));
     }
     Ok(level)
+}
+
+/// Ends only when the experiment does.
+async fn keep_alive(session: &mut Session) -> TrialError {
+    let mut ticks = tokio::time::interval(LEASE_TICK);
+    loop {
+        ticks.tick().await;
+        match session.keep_alive() {
+            Ok(Life::GoesOn) => {}
+            Ok(life) => return TrialError::NoEffect(format!("the experiment ended early: {life:?}")),
+            Err(error) => return StartError::from(error).into(),
+        }
+    }
 }
 
 /// What the target sees.
