@@ -7,7 +7,7 @@ use std::{
 };
 
 use aya::{
-    maps::{Array, Map, MapData, loaded_maps},
+    maps::{Array, HashMap, Map, MapData, loaded_maps},
     programs::{loaded_links, loaded_programs},
 };
 use chaos_common::{control, rule::Rule, scope::Scope};
@@ -82,29 +82,36 @@ impl Held {
         self.programs.is_empty() && self.maps.is_empty() && self.links.is_empty()
     }
 
-    fn map(&self, name: &str) -> Option<Map> {
+    fn map(&self, name: &str) -> Option<MapData> {
         let ids: Vec<u32> = loaded_maps()
             .flatten()
             .filter(|m| self.maps.contains(&m.id()) && m.name_as_str() == Some(name))
             .map(|m| m.id())
             .collect();
-        ids.into_iter().find_map(|id| MapData::from_id(id).ok()).map(Map::Array)
+        ids.into_iter().find_map(|id| MapData::from_id(id).ok())
     }
 
     /// Whether the experiment is armed.
     pub fn armed(&self) -> bool {
-        let scope = |map| Array::<_, Scope>::try_from(map).ok()?.get(&0, 0).ok();
+        let scope = |map| Array::<_, Scope>::try_from(Map::Array(map)).ok()?.get(&0, 0).ok();
         self.map("KCHAOS_SCOPE").and_then(scope).is_some_and(|scope| scope.rules > 0)
     }
 
     /// The deadline of the first rule, in boot time.
     pub fn deadline_ns(&self) -> u64 {
-        Array::<_, Rule>::try_from(self.map("KCHAOS_RULES").unwrap()).unwrap().get(&0, 0).unwrap().deadline_ns
+        let rules = Map::Array(self.map("KCHAOS_RULES").unwrap());
+        Array::<_, Rule>::try_from(rules).unwrap().get(&0, 0).unwrap().deadline_ns
+    }
+
+    /// Whether a cgroup below the target is left alone.
+    pub fn protects(&self, cgroup_id: u64) -> bool {
+        let protected = Map::HashMap(self.map("KCHAOS_PROTECT").unwrap());
+        HashMap::<_, u64, u32>::try_from(protected).unwrap().get(&cgroup_id, 0).is_ok()
     }
 
     /// The lease, in boot time.
     pub fn lease_ns(&self) -> u64 {
-        let slots = Array::<_, u64>::try_from(self.map(control::MAP_NAME).unwrap()).unwrap();
+        let slots = Array::<_, u64>::try_from(Map::Array(self.map(control::MAP_NAME).unwrap())).unwrap();
         slots.get(&control::SLOT_LEASE, 0).unwrap()
     }
 }

@@ -7,19 +7,22 @@ use std::{
 };
 
 use kchaos_tests::{
-    Cgroup, Kchaos, NetNs, serial,
+    Cgroup, Kchaos, NetNs,
     traffic::{self, Sink, calls},
     wait_for,
 };
+
+kchaos_tests::tests! {
+    needs(TcEgress): egress_is_silent_and_complete, protocols_and_ports, tcp_repairs_loss_by_fast_retransmission;
+    needs(CgroupIngress): ingress_hits_the_receiver_only;
+}
 
 fn both_families() -> [IpAddr; 2] {
     ["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()]
 }
 
 /// Everything sent is lost, to the packet, and sending succeeds all the same: a lossy wire is silent.
-#[test]
 fn egress_is_silent_and_complete() {
-    let _serial = serial();
     let (ns, cgroup) = (NetNs::new(), Cgroup::new("sender"));
     for address in both_families() {
         let sink = Sink::new(&ns, address);
@@ -37,9 +40,7 @@ fn egress_is_silent_and_complete() {
 }
 
 /// Packets that arrive at a process of the target.
-#[test]
 fn ingress_hits_the_receiver_only() {
-    let _serial = serial();
     let (ns, receiver, sender) = (NetNs::new(), Cgroup::new("receiver"), Cgroup::new("sender"));
     for address in both_families() {
         // A socket belongs to the cgroup of the process that made it: ours would be the root.
@@ -78,9 +79,7 @@ fn ingress_hits_the_receiver_only() {
 }
 
 /// ICMP and its sister of IPv6 by one word; a rule with ports does not match what has none.
-#[test]
 fn protocols_and_ports() {
-    let _serial = serial();
     let (ns, cgroup) = (NetNs::new(), Cgroup::new("sender"));
     let socket = ns.enter(|| UdpSocket::bind("[::]:0").unwrap());
     let port = socket.local_addr().unwrap().port();
@@ -123,9 +122,7 @@ fn protocols_and_ports() {
 
 /// Loss on the way out looks like loss to TCP, not like a full queue: it keeps sending, and repairs with fast
 /// retransmissions instead of stopping until a timer fires.
-#[test]
 fn tcp_repairs_loss_by_fast_retransmission() {
-    let _serial = serial();
     let (ns, cgroup) = (NetNs::new(), Cgroup::new("sender"));
     let counters = |name: &str| -> u64 {
         let text = ns.enter(|| std::fs::read_to_string("/proc/thread-self/net/netstat").unwrap());
