@@ -1,7 +1,7 @@
 //! The binary under test.
 
 use std::{
-    env,
+    env, fs,
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
@@ -88,6 +88,16 @@ impl Kchaos {
     pub fn inject(ns: &NetNs, kind: &str, cgroup: &Cgroup, flags: &[&str]) -> Self {
         let words = [&["inject", kind, "--for", "60s", "--cgroup", cgroup.name()][..], flags].concat();
         Self::start(ns, &words)
+    }
+
+    /// Starts an experiment on a cgroup that is written as a file, `faults` being all of it that matters, and waits until it
+    /// injects.
+    pub fn run(ns: &NetNs, cgroup: &Cgroup, faults: &str) -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text =
+            format!("duration = \"5m\"\nseed = 2026\n[target]\ncgroup = \"{}\"\n{faults}", cgroup.name());
+        fs::write(file.path(), text).unwrap();
+        Self::start(ns, &["run", file.path().to_str().unwrap()])
     }
 
     /// As [`Self::start`], with a last word on how the process starts.

@@ -44,23 +44,28 @@ fn nothing_is_lost_under_contention(fault: &[&str]) -> (Calls, u64) {
 
 /// The ends of the scale and a hundredth of a percent, on the real path.
 fn draws_are_right_at_the_ends_and_at_a_hundredth_of_a_percent() {
+    const SHARES: [(&str, f64); 4] = [("0%", 0.0), ("0.01%", 0.0001), ("99.99%", 0.9999), ("100%", 1.0)];
     let (ns, cgroup) = (NetNs::new(), Cgroup::new("busy"));
-    let sink = Sink::new(&ns, "::1".parse().unwrap());
-    let to = sink.address.to_string();
+    let sinks = SHARES.map(|_| Sink::new(&ns, "::1".parse().unwrap()));
     let (errno, number) = an_errno();
+    let faults: String = SHARES
+        .iter()
+        .zip(&sinks)
+        .map(|((share, _), sink)| {
+            let to = sink.address;
+            format!("[[fault]]\nkind = \"connect\"\nerrno = \"{errno}\"\nprobability = \"{share}\"\npeer = \"{to}\"\n")
+        })
+        .collect();
     let count = scaled(200_000);
-    for (share, asked) in [("0%", 0.0), ("0.01%", 0.0001), ("99.99%", 0.9999), ("100%", 1.0)] {
-        let kchaos = Kchaos::inject(
-            &ns,
-            "connect",
-            &cgroup,
-            &["--errno", errno, "--probability", share, "--seed", "11", "--peer", &to],
-        );
-        let got = calls(&ns, &cgroup, &["udp-send", &to, &count.to_string(), "2"]);
-        let ended = kchaos.stop();
-        let injected = ended.count(0, "injected");
-        assert_eq!(count, ended.count(0, "matched"));
-        assert_eq!(injected, got.failed.get(&number).copied().unwrap_or(0));
+    let kchaos = Kchaos::run(&ns, &cgroup, &faults);
+    let got = sinks
+        .each_ref()
+        .map(|sink| calls(&ns, &cgroup, &["udp-send", &sink.address.to_string(), &count.to_string(), "2"]));
+    let ended = kchaos.stop();
+    for (fault, (share, asked)) in SHARES.into_iter().enumerate() {
+        let injected = ended.count(fault, "injected");
+        assert_eq!(count, ended.count(fault, "matched"), "{share}");
+        assert_eq!(injected, got[fault].failed.get(&number).copied().unwrap_or(0), "{share}");
         if share == "0%" {
             assert_eq!(0, injected);
         } else if share == "100%" {

@@ -34,7 +34,7 @@ fn the_tour() {
         connect["outcome"]["faults"][0]["injected"].as_u64().unwrap(),
         "seen and counted agree"
     );
-    assert_eq!(before, kernel::lists(&ns));
+    kernel::lists(&ns).assert_as(&before, "afterwards");
     assert!(kernel::cgroups_of(pid).is_empty());
 }
 

@@ -6,7 +6,7 @@ use std::{net::TcpListener, time::Duration};
 use kchaos_tests::{
     Cgroup, Kchaos, NetNs,
     suite::{Answer, Feature, Level, emit, facts},
-    traffic::{self, Sink, calls},
+    traffic::{self, Calls, Sink, calls},
     wait_for,
 };
 use serde_json::json;
@@ -59,28 +59,33 @@ fn attempt(works: bool, ns: &NetNs, kind: &str, cgroup: &Cgroup, flags: &[&str])
 fn egress(answer: &Answer) {
     let (near, far) = NetNs::joined();
     let cgroup = Cgroup::new("sender");
-    for address in ["10.99.0.2", "fd99::2"] {
-        let sink = Sink::new(&far, address.parse().unwrap());
-        let to = sink.address.to_string();
-        let send = || assert_eq!(COUNT, calls(&near, &cgroup, &["udp-send", &to, &COUNT.to_string()]).ok);
-        let arrived = |expected: u64| {
-            wait_for("packets arrive", Duration::from_secs(5), || sink.count() as u64 == expected);
-        };
-        // While the neighbour is looked for, only a few packets wait.
-        calls(&near, &cgroup, &["udp-send", &to, "1"]);
-        arrived(1);
-        let kchaos = attempt(answer.answer >= Level::Degraded, &near, "drop", &cgroup, &["--peer", &to]);
-        if let Some(kchaos) = kchaos {
-            let links = kchaos.held().links.len();
-            assert_eq!(answer.way.as_deref() == Some("tcx"), links > 0, "{links} links, and {answer}");
-            send();
-            let ended = kchaos.stop();
-            assert_eq!((COUNT, COUNT), (ended.count(0, "matched"), ended.count(0, "injected")), "{ended:?}");
-            assert_eq!(1, sink.count(), "{address}: lost on the wire");
+    let sinks = ["10.99.0.2", "fd99::2"].map(|address| Sink::new(&far, address.parse().unwrap()));
+    let send = |count: u64| {
+        for sink in &sinks {
+            let to = sink.address.to_string();
+            assert_eq!(count, calls(&near, &cgroup, &["udp-send", &to, &count.to_string()]).ok);
         }
-        send();
-        arrived(1 + COUNT);
+    };
+    let arrived = |expected: u64| {
+        wait_for("packets arrive", Duration::from_secs(5), || {
+            sinks.iter().all(|sink| sink.count() as u64 == expected)
+        });
+    };
+    // While the neighbour is looked for, only a few packets wait.
+    send(1);
+    arrived(1);
+    let flags = ["--protocol", "udp"];
+    if let Some(kchaos) = attempt(answer.answer >= Level::Degraded, &near, "drop", &cgroup, &flags) {
+        let links = kchaos.held().links.len();
+        assert_eq!(answer.way.as_deref() == Some("tcx"), links > 0, "{links} links, and {answer}");
+        send(COUNT);
+        let ended = kchaos.stop();
+        let both = 2 * COUNT;
+        assert_eq!((both, both), (ended.count(0, "matched"), ended.count(0, "injected")), "{ended:?}");
+        assert!(sinks.iter().all(|sink| sink.count() == 1), "lost on the wire");
     }
+    send(COUNT);
+    arrived(1 + COUNT);
 }
 
 /// Lost at the door of a receiver, of which the kernel says how much it has read.
@@ -122,20 +127,23 @@ fn received(ns: &NetNs, file: &str, counter: &str) -> u64 {
     rows[1][at].parse().unwrap()
 }
 
-/// What the caller gets, and gets again afterwards.
+/// What the caller gets, and does not get afterwards.
 fn connect(name: &str, number: i32, works: bool) {
     let (ns, cgroup) = (NetNs::new(), Cgroup::new("client"));
     let listener = ns.enter(|| TcpListener::bind("[::]:0").unwrap());
     let port = listener.local_addr().unwrap().port();
-    for to in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
-        for verb in ["connect", "udp-connect", "udp-send"] {
-            let call = || calls(&ns, &cgroup, &[verb, &to, "3"]);
-            if let Some(kchaos) = attempt(works, &ns, "connect", &cgroup, &["--errno", name, "--peer", &to]) {
-                assert_eq!(Some(&3), call().failed.get(&number), "{name} {verb} {to}");
-                let ended = kchaos.stop();
-                assert_eq!((3, 3), (ended.count(0, "matched"), ended.count(0, "injected")), "{ended:?}");
+    let every_way = |expected: fn(&Calls, i32) -> u64| {
+        for to in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+            for verb in ["connect", "udp-connect", "udp-send"] {
+                let got = calls(&ns, &cgroup, &[verb, &to, "3"]);
+                assert_eq!(3, expected(&got, number), "{name} {verb} {to}: {got:?}");
             }
-            assert_eq!(3, call().ok, "{name} {verb} {to}: afterwards");
         }
+    };
+    if let Some(kchaos) = attempt(works, &ns, "connect", &cgroup, &["--errno", name]) {
+        every_way(|got, number| got.failed.get(&number).copied().unwrap_or(0));
+        let ended = kchaos.stop();
+        assert_eq!((18, 18), (ended.count(0, "matched"), ended.count(0, "injected")), "{ended:?}");
     }
+    every_way(|got, _| got.ok);
 }

@@ -2,6 +2,7 @@
 //! the test. The kernel is this machine's, or that of a guest of `cargo xtask vm`; see `kchaos_tests::suite`.
 
 mod broken;
+mod clsact;
 mod command;
 mod connect;
 mod counters;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         packets::TESTS,
         drop::TESTS,
         connect::TESTS,
+        clsact::TESTS,
         command::TESTS,
         counters::TESTS,
         deadline::TESTS,
