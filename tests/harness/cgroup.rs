@@ -2,7 +2,10 @@
 
 use std::{
     fs,
-    os::{fd::AsRawFd, unix::process::CommandExt},
+    os::{
+        fd::AsRawFd,
+        unix::{fs::MetadataExt as _, process::CommandExt},
+    },
     path::PathBuf,
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
@@ -11,6 +14,12 @@ use std::{
 };
 
 use chaos_daemon::target::Hierarchy;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::slow;
 
 /// A cgroup of the v2 hierarchy; whatever runs in it is killed when it is dropped.
 pub struct Cgroup {
@@ -42,6 +51,11 @@ impl Cgroup {
         &self.name
     }
 
+    /// Its id, as the kernel's programs see it.
+    pub fn id(&self) -> u64 {
+        fs::metadata(&self.path).unwrap().ino()
+    }
+
     /// Makes the process that `command` starts begin in it.
     pub fn place(&self, command: &mut Command) {
         let procs = fs::File::options().write(true).open(self.path.join("cgroup.procs")).unwrap();
@@ -57,12 +71,22 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        let _empty = fs::write(self.path.join("cgroup.kill"), "1");
-        for _ in 0..500 {
+        for _ in 0..500 * slow() {
+            self.kill_all();
             match fs::remove_dir(&self.path) {
                 Err(e) if e.raw_os_error() == Some(libc::EBUSY) => thread::sleep(Duration::from_millis(2)),
                 _ => return,
             }
+        }
+    }
+}
+
+impl Cgroup {
+    /// One by one, as kernels before 5.14 have no cgroup.kill.
+    fn kill_all(&self) {
+        let listed = fs::read_to_string(self.path.join("cgroup.procs")).unwrap_or_default();
+        for pid in listed.lines().filter_map(|line| line.parse().ok()) {
+            let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
 }

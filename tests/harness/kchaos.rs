@@ -1,6 +1,7 @@
 //! The binary under test.
 
 use std::{
+    env, fs,
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
@@ -13,16 +14,30 @@ use nix::{
 };
 use serde_json::Value;
 
-use crate::{Cgroup, NetNs, kernel::Held, wait_for};
+use crate::{Cgroup, NetNs, ends_with_us, kernel::Held, wait_for};
 
-/// The `kchaos` under test: `KCHAOS_BIN`, or the one that `cargo xtask build` made.
+/// The `kchaos` under test: `KCHAOS_BIN`, or the one that `cargo xtask build` put into the target folder this program is
+/// in, or the one that is installed.
 pub fn kchaos() -> Command {
-    let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/kchaos");
-    let path = std::env::var_os("KCHAOS_BIN").map_or(default, PathBuf::from);
-    assert!(path.is_file(), "{} is not there: run cargo xtask build", path.display());
-    let mut command = Command::new(path);
+    let mut command = Command::new(binary());
     command.env("NO_COLOR", "1").env_remove("RUST_LOG");
     command
+}
+
+fn binary() -> PathBuf {
+    if let Some(path) = env::var_os("KCHAOS_BIN") {
+        return path.into();
+    }
+    let own = env::current_exe().unwrap();
+    // Cargo marks the top of its folder with this file; further down lie builds that nobody may have renewed.
+    match own.ancestors().find(|dir| dir.join("CACHEDIR.TAG").is_file()) {
+        Some(target) => {
+            let path = target.join("kchaos");
+            assert!(path.is_file(), "{} is not there: run cargo xtask build", path.display());
+            path
+        }
+        None => "kchaos".into(),
+    }
 }
 
 /// An experiment that runs in the foreground of another process.
@@ -75,6 +90,16 @@ impl Kchaos {
         Self::start(ns, &words)
     }
 
+    /// Starts an experiment on a cgroup that is written as a file, `faults` being all of it that matters, and waits until it
+    /// injects.
+    pub fn run(ns: &NetNs, cgroup: &Cgroup, faults: &str) -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text =
+            format!("duration = \"5m\"\nseed = 2026\n[target]\ncgroup = \"{}\"\n{faults}", cgroup.name());
+        fs::write(file.path(), text).unwrap();
+        Self::start(ns, &["run", file.path().to_str().unwrap()])
+    }
+
     /// As [`Self::start`], with a last word on how the process starts.
     pub fn start_with(words: &[&str], adjust: impl FnOnce(&mut Command)) -> Self {
         let mut this = Self::spawn(words, adjust);
@@ -96,6 +121,7 @@ impl Kchaos {
         let at = words.iter().position(|w| *w == "--").unwrap_or(words.len());
         command.args(&words[..at]).args(["--output", "json"]).args(&words[at..]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        ends_with_us(&mut command);
         adjust(&mut command);
         // Whoever runs the tests in the background may have it ignored, and children inherit that.
         // SAFETY: signal is async-signal-safe.

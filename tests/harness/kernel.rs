@@ -4,37 +4,75 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
+    time::Duration,
 };
 
 use aya::{
-    maps::{Array, Map, MapData, loaded_maps},
+    maps::{Array, HashMap, Map, MapData, loaded_maps},
     programs::{loaded_links, loaded_programs},
 };
 use chaos_common::{control, rule::Rule, scope::Scope};
 
-/// What a network namespace holds that an injector could change or leave behind.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Lists {
-    tc: String,
-    devices: String,
-    routes: String,
-    sysctls: BTreeMap<String, String>,
+use crate::{
+    suite::{Feature, Level, facts},
+    wait_for,
+};
+
+/// What a network namespace holds that an injector could change or leave behind: tc, devices, routes and settings, line by
+/// line in the order of the kernel.
+#[derive(Debug)]
+pub struct Lists(Vec<String>);
+
+impl Lists {
+    /// What is here and not in `other`.
+    fn without(&self, other: &Self) -> Vec<&str> {
+        let mut rest: Vec<&str> = self.0.iter().map(String::as_str).collect();
+        for line in &other.0 {
+            if let Some(at) = rest.iter().position(|l| l == line) {
+                rest.remove(at);
+            }
+        }
+        rest
+    }
+
+    /// Expects that everything is as it was `before`.
+    pub fn assert_as(&self, before: &Self, when: &str) {
+        if self.0 == before.0 {
+            return;
+        }
+        let (gone, added) = (before.without(self), self.without(before));
+        assert!(gone.is_empty() && added.is_empty(), "{when}: gone {gone:#?}, added {added:#?}");
+        panic!("{when}: in another order: {:#?} is now {:#?}", before.0, self.0);
+    }
+
+    /// Expects that nothing was taken away or changed since `before`, and that what was added is ours: filters, the heads of
+    /// their priorities, and a clsact qdisc under them.
+    pub fn assert_only_ours_added(&self, before: &Self) {
+        let (gone, added) = (before.without(self), self.without(before));
+        let ours = |line: &&str| {
+            line.contains(" kchaos_egress ")
+                || line.starts_with("qdisc clsact ")
+                || line.starts_with("filter protocol all pref ") && line.trim_end().ends_with(" bpf chain 0")
+        };
+        assert!(gone.is_empty() && added.iter().all(ours), "gone {gone:#?}, added {added:#?}");
+        assert!(added.iter().any(|line| line.contains(" kchaos_egress ")), "no filter of ours");
+    }
 }
 
 /// The lists as they are now.
 pub fn lists(ns: &crate::NetNs) -> Lists {
-    let mut tc = ns.output("tc qdisc show");
+    let mut text = ns.output("tc qdisc show");
     for device in devices(ns) {
         for hook in ["egress", "ingress"] {
-            tc += &ns.output(&format!("tc filter show dev {device} {hook}"));
+            text += &ns.output(&format!("tc filter show dev {device} {hook}"));
         }
     }
-    Lists {
-        tc,
-        devices: ns.ip("-d -o link show"),
-        routes: ns.ip("route show table all") + &ns.ip("-6 route show table all"),
-        sysctls: ns.enter(sysctls),
+    for words in ["-d -o link show", "route show table all", "-6 route show table all"] {
+        text += &ns.ip(words);
     }
+    let sysctls = ns.enter(sysctls);
+    let sysctls = sysctls.into_iter().map(|(name, value)| format!("{name} = {}", value.trim_end()));
+    Lists(text.lines().map(str::to_owned).chain(sysctls).collect())
 }
 
 /// The programs, maps and links that a process holds, by the kernel's ids.
@@ -82,31 +120,53 @@ impl Held {
         self.programs.is_empty() && self.maps.is_empty() && self.links.is_empty()
     }
 
-    fn map(&self, name: &str) -> Option<Map> {
+    fn map(&self, name: &str) -> Option<MapData> {
         let ids: Vec<u32> = loaded_maps()
             .flatten()
             .filter(|m| self.maps.contains(&m.id()) && m.name_as_str() == Some(name))
             .map(|m| m.id())
             .collect();
-        ids.into_iter().find_map(|id| MapData::from_id(id).ok()).map(Map::Array)
+        ids.into_iter().find_map(|id| MapData::from_id(id).ok())
     }
 
     /// Whether the experiment is armed.
     pub fn armed(&self) -> bool {
-        let scope = |map| Array::<_, Scope>::try_from(map).ok()?.get(&0, 0).ok();
+        let scope = |map| Array::<_, Scope>::try_from(Map::Array(map)).ok()?.get(&0, 0).ok();
         self.map("KCHAOS_SCOPE").and_then(scope).is_some_and(|scope| scope.rules > 0)
     }
 
     /// The deadline of the first rule, in boot time.
     pub fn deadline_ns(&self) -> u64 {
-        Array::<_, Rule>::try_from(self.map("KCHAOS_RULES").unwrap()).unwrap().get(&0, 0).unwrap().deadline_ns
+        let rules = Map::Array(self.map("KCHAOS_RULES").unwrap());
+        Array::<_, Rule>::try_from(rules).unwrap().get(&0, 0).unwrap().deadline_ns
+    }
+
+    /// Whether a cgroup below the target is left alone.
+    pub fn protects(&self, cgroup_id: u64) -> bool {
+        let protected = Map::HashMap(self.map("KCHAOS_PROTECT").unwrap());
+        HashMap::<_, u64, u32>::try_from(protected).unwrap().get(&cgroup_id, 0).is_ok()
     }
 
     /// The lease, in boot time.
     pub fn lease_ns(&self) -> u64 {
-        let slots = Array::<_, u64>::try_from(self.map(control::MAP_NAME).unwrap()).unwrap();
+        let slots = Array::<_, u64>::try_from(Map::Array(self.map(control::MAP_NAME).unwrap())).unwrap();
         slots.get(&control::SLOT_LEASE, 0).unwrap()
     }
+}
+
+/// Whether packets are reached by links, which die with kchaos, and not by filters, which a killed kchaos leaves behind.
+pub fn has_tcx() -> bool {
+    facts().level(Feature::TcEgress) == Level::Yes
+}
+
+/// What a killed kchaos held is gone: at once where there are links only, and after `kchaos clean` where there are not.
+/// Something must still live in the network namespace, or it cannot be found.
+pub fn assert_gone_after_kill(held: &Held) {
+    if !has_tcx() {
+        let cleaned = crate::kchaos::run(&["clean"]);
+        assert_eq!(Some(0), cleaned.code, "{cleaned:?}");
+    }
+    wait_for("programs, maps and links are gone", Duration::from_secs(5), || held.alive().is_empty());
 }
 
 /// The cgroups that the process `pid` made and that are still there.

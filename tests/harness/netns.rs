@@ -28,6 +28,22 @@ impl NetNs {
         ns
     }
 
+    /// Two of them, joined by a veth pair: `near` with 10.99.0.1 and `fd99::1`, `far` with 10.99.0.2 and `fd99::2`.
+    pub fn joined() -> (Self, Self) {
+        let (near, far) = (Self::new(), Self::new());
+        near.ip(&format!("link add near type veth peer name far netns {}", far.path()));
+        // No addresses but ours: the kernel's own comes a while after the start, when tests have looked already.
+        near.ip("link set near addrgenmode none");
+        far.ip("link set far addrgenmode none");
+        near.ip("addr add 10.99.0.1/24 dev near");
+        near.ip("addr add fd99::1/64 dev near nodad");
+        far.ip("addr add 10.99.0.2/24 dev far");
+        far.ip("addr add fd99::2/64 dev far nodad");
+        near.ip("link set near up");
+        far.ip("link set far up");
+        (near, far)
+    }
+
     /// Runs `work` on a thread inside. Sockets opened there stay there.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
@@ -37,7 +53,7 @@ impl NetNs {
                     work()
                 })
                 .join()
-                .unwrap()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 
@@ -55,9 +71,13 @@ impl NetNs {
 
     /// Runs a program inside and answers with what it prints.
     pub fn output(&self, words: &str) -> String {
-        let mut words = words.split(' ');
-        let mut command = Command::new(words.next().unwrap());
-        command.args(words);
+        self.output_of(&words.split(' ').collect::<Vec<_>>())
+    }
+
+    /// The same with words that may have spaces in them.
+    pub fn output_of(&self, words: &[&str]) -> String {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
         self.place(&mut command);
         let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Cgroup, NetNs, wait_for};
+use crate::{Cgroup, NetNs, ends_with_us, wait_for};
 
 /// A redis-server that is killed when dropped.
 pub struct Redis {
@@ -35,6 +35,7 @@ impl Redis {
         ]);
         command.args(["--maxclients", "5000", "--tcp-backlog", "1024"]);
         command.current_dir("/tmp").stdin(Stdio::null()).stdout(Stdio::null());
+        ends_with_us(&mut command);
         ns.place(&mut command);
         cgroup.place(&mut command);
         let child = command.spawn().expect("redis-check-rdb of the package redis-tools");
@@ -50,6 +51,7 @@ impl Redis {
         let mut command = Command::new("redis-benchmark");
         command.args(["-p", &self.port.to_string()]).args(words.split(' '));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        ends_with_us(&mut command);
         ns.place(&mut command);
         cgroup.place(&mut command);
         command.spawn().expect("redis-benchmark of the package redis-tools")

@@ -13,12 +13,13 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{Cgroup, NetNs, boot_ns, kct};
+use crate::{Cgroup, NetNs, boot_ns, ends_with_us, kct, slow};
 
 /// Prepares the helper program, in a namespace and a cgroup.
 pub fn helper(ns: &NetNs, cgroup: &Cgroup, words: &[&str]) -> Command {
     let mut command = Command::new(kct());
     command.args(words).stdin(Stdio::null()).stdout(Stdio::piped());
+    ends_with_us(&mut command);
     ns.place(&mut command);
     cgroup.place(&mut command);
     command
@@ -46,8 +47,9 @@ pub struct Flood {
 }
 
 impl Flood {
-    /// One packet every `every_us` microseconds to `to`.
+    /// One packet every `every_us` microseconds to `to`, or a slow machine's multiple of that.
     pub fn start(ns: &NetNs, cgroup: &Cgroup, to: SocketAddr, every_us: u32) -> Self {
+        let every_us = every_us * slow();
         let child =
             helper(ns, cgroup, &["udp-flood", &to.to_string(), &every_us.to_string()]).spawn().unwrap();
         Self { child }
@@ -95,9 +97,9 @@ impl Sink {
         self.arrivals.lock().unwrap().len()
     }
 
-    /// The first arrival at or after a boot time, waiting up to `limit` for one.
+    /// The first arrival at or after a boot time, waiting up to `limit` for one, or a slow machine's multiple of it.
     pub fn first_since(&self, since_ns: u64, limit: Duration) -> Option<u64> {
-        let until = boot_ns() + u64::try_from(limit.as_nanos()).unwrap();
+        let until = boot_ns() + u64::try_from((limit * slow()).as_nanos()).unwrap();
         loop {
             let found = self.arrivals.lock().unwrap().iter().copied().find(|t| *t >= since_ns);
             if found.is_some() || boot_ns() > until {

@@ -2,41 +2,46 @@
 
 use std::{net::UdpSocket, time::Duration};
 
-use kchaos_tests::{Kchaos, NetNs, kchaos, kct, kernel, serial, wait_for};
+use kchaos_tests::{Kchaos, NetNs, kchaos, kct, kernel, scaled, suite::an_errno, wait_for};
+
+kchaos_tests::tests! {
+    needs(CgroupConnect): connect_hits_the_first_call;
+    needs(TcEgress): drop_hits_the_first_call, ends_with_the_time_box, dies_with_a_killed_kchaos;
+}
+
+fn connect_hits_the_first_call() {
+    hits_the_first_call(&["connect", "--errno", an_errno().0]);
+}
+
+fn drop_hits_the_first_call() {
+    hits_the_first_call(&["drop"]);
+}
 
 /// The very first call of the command is already hit, and the experiment ends with it.
-#[test]
-fn hit_from_the_first_call() {
-    let _serial = serial();
+fn hits_the_first_call(fault: &[&str]) {
     let ns = NetNs::new();
     let socket = ns.enter(|| UdpSocket::bind("127.0.0.1:0").unwrap());
     let to = socket.local_addr().unwrap().to_string();
     let kct = kct().display().to_string();
-    for (seconds, kind, extra) in [("30s", "connect", &["--errno", "EHOSTUNREACH"][..]), ("30s", "drop", &[])]
-    {
-        let words =
-            [&["inject", kind, "--for", seconds][..], extra, &["--", &kct, "udp-send", &to, "20"]].concat();
-        // Many times: a command that is hit a moment too late is missed only now and then.
-        for _ in 0..9 {
-            let ended = Kchaos::spawn(&words, |command| ns.place(command)).wait();
-            assert_eq!((20, 20), (ended.count(0, "matched"), ended.count(0, "injected")), "{ended:?}");
-        }
-        let kchaos = Kchaos::spawn(&words, |command| ns.place(command));
-        let pid = kchaos.pid();
-        let ended = kchaos.wait();
-        assert_eq!(Some(0), ended.code, "{ended:?}");
+    let words = [&["inject"][..], fault, &["--for", "30s", "--", &kct, "udp-send", &to, "20"]].concat();
+    // Many times: a command that is hit a moment too late is missed only now and then.
+    for _ in 0..scaled(9) {
+        let ended = Kchaos::spawn(&words, |command| ns.place(command)).wait();
         assert_eq!((20, 20), (ended.count(0, "matched"), ended.count(0, "injected")), "{ended:?}");
-        assert_eq!("command_ended", ended.json()["ended"]["reason"], "{ended:?}");
-        // What the command prints does not mix with the result.
-        assert!(ended.stderr.contains("\"ok\""), "{ended:?}");
-        assert!(kernel::cgroups_of(pid).is_empty());
     }
+    let kchaos = Kchaos::spawn(&words, |command| ns.place(command));
+    let pid = kchaos.pid();
+    let ended = kchaos.wait();
+    assert_eq!(Some(0), ended.code, "{ended:?}");
+    assert_eq!((20, 20), (ended.count(0, "matched"), ended.count(0, "injected")), "{ended:?}");
+    assert_eq!("command_ended", ended.json()["ended"]["reason"], "{ended:?}");
+    // What the command prints does not mix with the result.
+    assert!(ended.stderr.contains("\"ok\""), "{ended:?}");
+    assert!(kernel::cgroups_of(pid).is_empty());
 }
 
 /// At the end of the time box the command ends too, its children included, and its cgroup is gone.
-#[test]
 fn ends_with_the_time_box() {
-    let _serial = serial();
     let ns = NetNs::new();
     let mark = format!("{}.25", 90_000 + std::process::id() % 9_000);
     // One that obeys SIGTERM and leaves a child behind, and one that does not obey.
@@ -54,9 +59,7 @@ fn ends_with_the_time_box() {
 
 /// A killed kchaos takes the command along; what that had started, and its cgroup, go with the next start or with
 /// `kchaos clean`.
-#[test]
 fn dies_with_a_killed_kchaos() {
-    let _serial = serial();
     let ns = NetNs::new();
     let mark = format!("{}.75", 90_000 + std::process::id() % 9_000);
     let line = format!("sleep {mark} & sleep {mark} & wait");
@@ -65,7 +68,7 @@ fn dies_with_a_killed_kchaos() {
     let (pid, held) = (kchaos.pid(), kchaos.held());
     // Not `wait`, which reads its output to the end: the orphans hold its standard error open.
     drop(kchaos);
-    wait_for("programs, maps and links are gone", Duration::from_secs(5), || held.alive().is_empty());
+    kernel::assert_gone_after_kill(&held);
     let cleaned = kchaos::run(&["clean"]);
     assert_eq!(Some(0), cleaned.code, "{cleaned:?}");
     assert!(kernel::cgroups_of(pid).is_empty());

@@ -1,81 +1,76 @@
 //! Counters are exact, whatever runs at the same time.
 
 use kchaos_tests::{
-    Cgroup, Kchaos, NetNs, assert_share, serial,
-    traffic::{Sink, calls},
+    Cgroup, Kchaos, NetNs, assert_share, scaled,
+    suite::an_errno,
+    traffic::{Calls, Sink, calls},
 };
 
-/// Many threads on all CPUs, in both kinds of program: not one match is lost or counted twice, and matched is injected
-/// plus skipped.
-#[test]
-fn nothing_is_lost_under_contention() {
-    let _serial = serial();
+kchaos_tests::tests! {
+    needs(TcEgress): no_packet_is_lost_under_contention;
+    needs(CgroupConnect): no_call_is_lost_under_contention,
+        draws_are_right_at_the_ends_and_at_a_hundredth_of_a_percent;
+}
+
+fn no_packet_is_lost_under_contention() {
+    nothing_is_lost_under_contention(&["drop"]);
+}
+
+fn no_call_is_lost_under_contention() {
+    let (errno, number) = an_errno();
+    let (got, injected) = nothing_is_lost_under_contention(&["connect", "--errno", errno]);
+    assert_eq!(Some(&injected), got.failed.get(&number), "what the caller saw is what was counted");
+}
+
+/// Many threads on all CPUs: not one match is lost or counted twice, and matched is injected plus skipped.
+fn nothing_is_lost_under_contention(fault: &[&str]) -> (Calls, u64) {
     let (ns, cgroup) = (NetNs::new(), Cgroup::new("busy"));
     let sink = Sink::new(&ns, "127.0.0.1".parse().unwrap());
     let to = sink.address.to_string();
-    for (kind, verb, extra) in [("drop", "udp-send", &[][..]), ("connect", "udp-send", &["--errno", "EIO"])] {
-        let mut words = vec![
-            "inject",
-            kind,
-            "--for",
-            "60s",
-            "--cgroup",
-            cgroup.name(),
-            "--probability",
-            "30%",
-            "--seed",
-            "3",
-            "--peer",
-            &to,
-        ];
-        words.extend(extra);
-        let kchaos = Kchaos::start(&ns, &words);
-        let got = calls(&ns, &cgroup, &[verb, &to, "200000", "8"]);
-        let ended = kchaos.stop();
-        assert_eq!(200_000, ended.count(0, "matched"), "{kind}: {ended:?}");
-        let skipped: u64 = ended.json()["faults"][0]["skipped"]
-            .as_object()
-            .unwrap()
-            .values()
-            .map(|n| n.as_u64().unwrap())
-            .sum();
-        let injected = ended.count(0, "injected");
-        assert_eq!(200_000, injected + skipped, "{kind}");
-        assert_share(kind, 0.30, injected, 200_000);
-        if kind == "connect" {
-            assert_eq!(
-                Some(&injected),
-                got.failed.get(&libc::EIO),
-                "what the caller saw is what was counted"
-            );
-        }
-    }
+    let flags = ["--probability", "30%", "--seed", "3", "--peer", &to];
+    let kchaos = Kchaos::inject(&ns, fault[0], &cgroup, &[&fault[1..], &flags].concat());
+    let count = scaled(200_000);
+    let got = calls(&ns, &cgroup, &["udp-send", &to, &count.to_string(), "8"]);
+    let ended = kchaos.stop();
+    assert_eq!(count, ended.count(0, "matched"), "{ended:?}");
+    let json = ended.json();
+    let skipped = json["faults"][0]["skipped"].as_object().unwrap();
+    let skipped: u64 = skipped.values().map(|n| n.as_u64().unwrap()).sum();
+    let injected = ended.count(0, "injected");
+    assert_eq!(count, injected + skipped);
+    assert_share("of all", 0.30, injected, count);
+    (got, injected)
 }
 
 /// The ends of the scale and a hundredth of a percent, on the real path.
-#[test]
 fn draws_are_right_at_the_ends_and_at_a_hundredth_of_a_percent() {
-    let _serial = serial();
+    const SHARES: [(&str, f64); 4] = [("0%", 0.0), ("0.01%", 0.0001), ("99.99%", 0.9999), ("100%", 1.0)];
     let (ns, cgroup) = (NetNs::new(), Cgroup::new("busy"));
-    let sink = Sink::new(&ns, "::1".parse().unwrap());
-    let to = sink.address.to_string();
-    for (share, asked) in [("0%", 0.0), ("0.01%", 0.0001), ("99.99%", 0.9999), ("100%", 1.0)] {
-        let kchaos = Kchaos::inject(
-            &ns,
-            "connect",
-            &cgroup,
-            &["--errno", "EIO", "--probability", share, "--seed", "11", "--peer", &to],
-        );
-        let got = calls(&ns, &cgroup, &["udp-send", &to, "200000", "2"]);
-        let ended = kchaos.stop();
-        let injected = ended.count(0, "injected");
-        assert_eq!(200_000, ended.count(0, "matched"));
-        assert_eq!(injected, got.failed.get(&libc::EIO).copied().unwrap_or(0));
+    let sinks = SHARES.map(|_| Sink::new(&ns, "::1".parse().unwrap()));
+    let (errno, number) = an_errno();
+    let faults: String = SHARES
+        .iter()
+        .zip(&sinks)
+        .map(|((share, _), sink)| {
+            let to = sink.address;
+            format!("[[fault]]\nkind = \"connect\"\nerrno = \"{errno}\"\nprobability = \"{share}\"\npeer = \"{to}\"\n")
+        })
+        .collect();
+    let count = scaled(200_000);
+    let kchaos = Kchaos::run(&ns, &cgroup, &faults);
+    let got = sinks
+        .each_ref()
+        .map(|sink| calls(&ns, &cgroup, &["udp-send", &sink.address.to_string(), &count.to_string(), "2"]));
+    let ended = kchaos.stop();
+    for (fault, (share, asked)) in SHARES.into_iter().enumerate() {
+        let injected = ended.count(fault, "injected");
+        assert_eq!(count, ended.count(fault, "matched"), "{share}");
+        assert_eq!(injected, got[fault].failed.get(&number).copied().unwrap_or(0), "{share}");
         if share == "0%" {
             assert_eq!(0, injected);
         } else if share == "100%" {
-            assert_eq!(200_000, injected);
+            assert_eq!(count, injected);
         }
-        assert_share(share, asked, injected, 200_000);
+        assert_share(share, asked, injected, count);
     }
 }

@@ -1,10 +1,13 @@
 //! `kchaos demo` tells a true story, and leaves nothing.
 
-use kchaos_tests::{Kchaos, NetNs, kchaos::run, kernel, serial};
+use kchaos_tests::{Kchaos, NetNs, kchaos::run, kernel, scaled, slow};
 
-#[test]
+kchaos_tests::tests! {
+    needs(TcEgress, full CgroupConnect): the_tour, its_table_has_a_row_for_every_kind;
+    needs(TcEgress): ctrl_c_in_the_middle_leaves_nothing;
+}
+
 fn the_tour() {
-    let _serial = serial();
     let ns = NetNs::new();
     let before = kernel::lists(&ns);
     let kchaos = Kchaos::spawn(&["demo", "--seconds", "2"], |command| ns.place(command));
@@ -20,7 +23,7 @@ fn the_tour() {
             .unwrap_or_else(|| panic!("no {title} in {rows}"))
     };
     assert_eq!(0, row("baseline")["errors"].as_object().unwrap().len(), "{rows}");
-    assert!(row("baseline")["requests"].as_u64().unwrap() > 500, "{rows}");
+    assert!(row("baseline")["requests"].as_u64().unwrap() > scaled(500), "{rows}");
     let drop = row("drop");
     assert!(drop["outcome"]["faults"][0]["injected"].as_u64().unwrap() > 10, "{rows}");
     assert!(drop["p99_ms"].as_f64().unwrap() > 10.0 * row("baseline")["p99_ms"].as_f64().unwrap(), "{rows}");
@@ -31,13 +34,11 @@ fn the_tour() {
         connect["outcome"]["faults"][0]["injected"].as_u64().unwrap(),
         "seen and counted agree"
     );
-    assert_eq!(before, kernel::lists(&ns));
+    kernel::lists(&ns).assert_as(&before, "afterwards");
     assert!(kernel::cgroups_of(pid).is_empty());
 }
 
-#[test]
 fn its_table_has_a_row_for_every_kind() {
-    let _serial = serial();
     let ended = run(&["demo", "--seconds", "1"]);
     assert_eq!(Some(0), ended.code, "{ended:?}");
     assert!(!ended.stdout.contains("not on this kernel"), "{}", ended.stdout);
@@ -46,10 +47,10 @@ fn its_table_has_a_row_for_every_kind() {
     }
 }
 
-#[test]
 fn ctrl_c_in_the_middle_leaves_nothing() {
-    let _serial = serial();
-    for after in [300, 3500] {
+    // Once it listens to signals: in its first act, and in a later one.
+    let start = 300 * u64::from(slow());
+    for after in [start, start + 3200] {
         let kchaos = Kchaos::spawn(&["demo", "--seconds", "3"], |_| {});
         let pid = kchaos.pid();
         std::thread::sleep(std::time::Duration::from_millis(after));

@@ -7,19 +7,22 @@ use std::{
 };
 
 use kchaos_tests::{
-    Cgroup, Kchaos, NetNs, serial,
+    Cgroup, Kchaos, NetNs,
     traffic::{self, Sink, calls},
     wait_for,
 };
+
+kchaos_tests::tests! {
+    needs(TcEgress): egress_is_silent_and_complete, protocols_and_ports, tcp_repairs_loss_by_fast_retransmission;
+    needs(CgroupIngress): ingress_hits_the_receiver_only;
+}
 
 fn both_families() -> [IpAddr; 2] {
     ["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()]
 }
 
 /// Everything sent is lost, to the packet, and sending succeeds all the same: a lossy wire is silent.
-#[test]
 fn egress_is_silent_and_complete() {
-    let _serial = serial();
     let (ns, cgroup) = (NetNs::new(), Cgroup::new("sender"));
     for address in both_families() {
         let sink = Sink::new(&ns, address);
@@ -37,9 +40,7 @@ fn egress_is_silent_and_complete() {
 }
 
 /// Packets that arrive at a process of the target.
-#[test]
 fn ingress_hits_the_receiver_only() {
-    let _serial = serial();
     let (ns, receiver, sender) = (NetNs::new(), Cgroup::new("receiver"), Cgroup::new("sender"));
     for address in both_families() {
         // A socket belongs to the cgroup of the process that made it: ours would be the root.
@@ -78,44 +79,56 @@ fn ingress_hits_the_receiver_only() {
 }
 
 /// ICMP and its sister of IPv6 by one word; a rule with ports does not match what has none.
-#[test]
 fn protocols_and_ports() {
-    let _serial = serial();
     let (ns, cgroup) = (NetNs::new(), Cgroup::new("sender"));
     let socket = ns.enter(|| UdpSocket::bind("[::]:0").unwrap());
     let port = socket.local_addr().unwrap().port();
-    let matched = |flags: &[&str], words: &[&str]| {
-        let kchaos = Kchaos::inject(&ns, "drop", &cgroup, &[flags, &["--probability", "0%"]].concat());
+    // With a probability of 0 % no fault hides packets from the next one: all of them see everything.
+    let assert_matched = |words: &[&str], rows: &[(String, u64)]| {
+        let faults: String = rows
+            .iter()
+            .map(|(fields, _)| format!("[[fault]]\nkind = \"drop\"\nprobability = \"0%\"\n{fields}\n"))
+            .collect();
+        let kchaos = Kchaos::run(&ns, &cgroup, &faults);
         let _sent = calls(&ns, &cgroup, words);
-        kchaos.stop().count(0, "matched")
+        let ended = kchaos.stop();
+        for (fault, (fields, expected)) in rows.iter().enumerate() {
+            assert_eq!(*expected, ended.count(fault, "matched"), "{words:?}: {fields}");
+        }
     };
     for to in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
-        let send = ["udp-send", to.as_str(), "10"];
-        assert_eq!(10, matched(&["--protocol", "udp"], &send), "{to}");
-        assert_eq!(0, matched(&["--protocol", "tcp"], &send), "{to}");
-        assert_eq!(0, matched(&["--protocol", "icmp"], &send), "{to}");
-        assert_eq!(10, matched(&["--peer", &format!(":{port}")], &send), "{to}");
-        assert_eq!(0, matched(&["--peer", &format!(":{}", port ^ 1)], &send), "{to}");
-        assert_eq!(
-            0,
-            matched(&["--local-port", &port.to_string()], &send),
-            "{to}: the near end has another port"
+        assert_matched(
+            &["udp-send", &to, "10"],
+            &[
+                ("protocol = \"udp\"".into(), 10),
+                ("protocol = \"tcp\"".into(), 0),
+                ("protocol = \"icmp\"".into(), 0),
+                (format!("peer = \":{port}\""), 10),
+                (format!("peer = \":{}\"", port ^ 1), 0),
+                // The near end has another port.
+                (format!("local_port = {port}"), 0),
+                (format!("exclude = \"{to}\""), 0),
+            ],
         );
-        assert_eq!(0, matched(&["--exclude", &to], &send), "{to}");
-        let ping = ["ping", to.as_str(), "10"];
-        assert_eq!(10, matched(&["--protocol", "icmp"], &ping), "{to}");
-        assert_eq!(10, matched(&[], &ping), "{to}");
-        assert_eq!(0, matched(&["--peer", &format!(":{port}")], &ping), "{to}: no ports, no match");
+        assert_matched(
+            &["ping", &to, "10"],
+            &[
+                ("protocol = \"icmp\"".into(), 10),
+                (String::new(), 10),
+                // No ports, no match.
+                (format!("peer = \":{port}\""), 0),
+            ],
+        );
         // A datagram of 5,000 bytes over an MTU of 1,500 is four fragments, of which the first has the ports.
         ns.ip("link set lo mtu 1500");
-        let big = ["udp-send-big", to.as_str(), "10"];
-        assert_eq!(40, matched(&[], &big), "{to}: every fragment");
-        assert_eq!(10, matched(&["--peer", &format!(":{port}")], &big), "{to}: the fragment with the ports");
-        // An exclusion holds for the whole datagram, though only its first fragment shows the port.
-        assert_eq!(
-            0,
-            matched(&["--exclude", &format!(":{port}")], &big),
-            "{to}: no fragment of what is excluded"
+        assert_matched(
+            &["udp-send-big", &to, "10"],
+            &[
+                (String::new(), 40),
+                (format!("peer = \":{port}\""), 10),
+                // An exclusion holds for the whole datagram, though only its first fragment shows the port.
+                (format!("exclude = \":{port}\""), 0),
+            ],
         );
         ns.ip("link set lo mtu 65536");
     }
@@ -123,9 +136,7 @@ fn protocols_and_ports() {
 
 /// Loss on the way out looks like loss to TCP, not like a full queue: it keeps sending, and repairs with fast
 /// retransmissions instead of stopping until a timer fires.
-#[test]
 fn tcp_repairs_loss_by_fast_retransmission() {
-    let _serial = serial();
     let (ns, cgroup) = (NetNs::new(), Cgroup::new("sender"));
     let counters = |name: &str| -> u64 {
         let text = ns.enter(|| std::fs::read_to_string("/proc/thread-self/net/netstat").unwrap());

@@ -6,9 +6,15 @@ use std::{
 };
 
 use kchaos_tests::{
-    Cgroup, Kchaos, NetNs, serial,
+    Cgroup, Kchaos, NetNs,
+    suite::an_errno,
     traffic::{Sink, calls},
 };
+
+kchaos_tests::tests! {
+    needs(TcEgress): a_scrape_equals_the_kernel_to_the_unit;
+    needs(CgroupConnect): metrics_do_not_switch_connect_faults_off;
+}
 
 fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
@@ -28,9 +34,7 @@ fn value(answer: &str, series: &str) -> u64 {
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
-#[test]
 fn a_scrape_equals_the_kernel_to_the_unit() {
-    let _serial = serial();
     let (ns, cgroup) = (NetNs::new(), Cgroup::new("target"));
     let sink = Sink::new(&ns, "127.0.0.1".parse().unwrap());
     let to = sink.address.to_string();
@@ -55,13 +59,12 @@ fn a_scrape_equals_the_kernel_to_the_unit() {
 }
 
 /// Metrics protect their own port, and nothing else: a connect has no near port yet.
-#[test]
 fn metrics_do_not_switch_connect_faults_off() {
-    let _serial = serial();
     let (ns, cgroup) = (NetNs::new(), Cgroup::new("target"));
     let sink = Sink::new(&ns, "127.0.0.1".parse().unwrap());
     let to = sink.address.to_string();
     let address = free_address();
+    let (errno, number) = an_errno();
     let words = [
         "inject",
         "connect",
@@ -70,12 +73,12 @@ fn metrics_do_not_switch_connect_faults_off() {
         "--cgroup",
         cgroup.name(),
         "--errno",
-        "EIO",
+        errno,
         "--metrics",
         &address,
     ];
     let kchaos = Kchaos::start(&ns, &words);
     let got = calls(&ns, &cgroup, &["udp-send", &to, "20"]);
-    assert_eq!(Some(&20), got.failed.get(&libc::EIO), "{got:?}");
+    assert_eq!(Some(&20), got.failed.get(&number), "{got:?}");
     assert_eq!(20, kchaos.stop().count(0, "injected"));
 }

@@ -7,7 +7,11 @@ mod build;
 use bench::{Bench, EGRESS, LOST};
 use build::{DCCP, HOP_BY_HOP, ICMP, ICMPV6, Packet, TCP, UDP};
 use chaos_daemon::engine::boot_ns;
-use kchaos_tests::serial;
+
+kchaos_tests::tests! {
+    needs(TcEgress, CgroupIngress): protocols, neighbour_discovery_is_left_alone, addresses, ports,
+        options_extension_headers_and_fragments, truncated_and_lying, the_time_box, order_of_faults;
+}
 
 /// Every packet against one rule for the far end, both ways.
 fn assert_table(fault: &str, rows: &[(&str, Packet, bool)]) {
@@ -27,9 +31,7 @@ fn v6(protocol: u8) -> Packet {
     Packet::v6("2001:db8::1", "2001:db8:5::7", protocol).ports(40_000, 5432)
 }
 
-#[test]
 fn protocols() {
-    let _serial = serial();
     for (protocol, number4, number6) in [("tcp", TCP, TCP), ("udp", UDP, UDP), ("icmp", ICMP, ICMPV6)] {
         let rows: Vec<(&str, Packet, bool)> = [TCP, UDP, ICMP, DCCP, 47, 50, 255]
             .into_iter()
@@ -41,9 +43,7 @@ fn protocols() {
 }
 
 /// Neighbour discovery is the link's, like ARP, whatever the rule; an echo request is the process's.
-#[test]
 fn neighbour_discovery_is_left_alone() {
-    let _serial = serial();
     let of_type = |kind: u8| v6(ICMPV6).ports(u16::from(kind) << 8, 0);
     let mut bench = Bench::new("[[fault]]\nkind = \"drop\"\ndirection = \"both\"\n");
     for (kind, expected) in [
@@ -66,9 +66,7 @@ fn raw_type(kind: u8) -> Packet {
     Packet::v6("2001:db8:5::7", "2001:db8::1", ICMPV6).ports(u16::from(kind) << 8, 0)
 }
 
-#[test]
 fn addresses() {
-    let _serial = serial();
     assert_table(
         "peer = [\"10.1.0.0/16\", \"2001:db8:5::/48\"]\nexclude = [\"10.1.9.9\", \"2001:db8:5::9\"]",
         &[
@@ -86,9 +84,7 @@ fn addresses() {
     );
 }
 
-#[test]
 fn ports() {
-    let _serial = serial();
     assert_table(
         "peer = \":5432-5433\"",
         &[
@@ -113,12 +109,10 @@ fn ports() {
     );
 }
 
-#[test]
 fn options_extension_headers_and_fragments() {
     const DESTINATION: u8 = 60;
     const ROUTING: u8 = 43;
     const AUTHENTICATION: u8 = 51;
-    let _serial = serial();
     let with_ports = "peer = \":5432\"";
     assert_table(
         with_ports,
@@ -151,9 +145,7 @@ fn options_extension_headers_and_fragments() {
 }
 
 /// Packets that end too early or lie: never a match by mistake, never damaged, never an error of the program.
-#[test]
 fn truncated_and_lying() {
-    let _serial = serial();
     let mut bench = Bench::new("[[fault]]\nkind = \"drop\"\ndirection = \"both\"\npeer = \":5432\"\n");
     let whole = [
         v4(TCP).bytes(),
@@ -205,12 +197,11 @@ fn truncated_and_lying() {
 }
 
 /// The armed check: no lease, an old lease, an old deadline, a deadline ahead.
-#[test]
 fn the_time_box() {
-    let _serial = serial();
     let fault = "[[fault]]\nkind = \"drop\"\n";
     let minute = 60_000_000_000;
     let now = boot_ns();
+    let mut bench = Bench::new(fault);
     for (what, start, lease, expected) in [
         ("within", now, now + minute, true),
         ("the lease ran out", now, now - 1, false),
@@ -218,17 +209,19 @@ fn the_time_box() {
         ("the deadline has passed", now - minute, u64::MAX, false),
         ("it starts later", now + minute, u64::MAX, false),
     ] {
-        let mut bench = Bench::started(fault, start, lease);
+        let before = bench.matched();
+        bench.start(start, lease);
         assert_eq!(expected, bench.lost_on_egress(&v4(TCP).bytes()), "{what}");
-        assert_eq!(1, bench.matched(), "{what}: counted all the same");
+        assert_eq!(before + 1, bench.matched(), "{what}: counted all the same");
     }
     // On for five seconds, off for ten: twelve seconds in it is off, sixteen seconds in it is on again.
     let pulsed = format!("{fault}pulse = {{ on = \"5s\", off = \"10s\" }}\n");
+    let mut pulse = Bench::new(&pulsed);
     for (seconds, expected) in [(1, true), (12, false), (16, true), (28, false)] {
-        let mut bench = Bench::started(&pulsed, boot_ns() - seconds * 1_000_000_000, u64::MAX);
-        assert_eq!(expected, bench.lost_on_egress(&v4(TCP).bytes()), "{seconds} s into the pulse");
+        pulse.start(boot_ns() - seconds * 1_000_000_000, u64::MAX);
+        assert_eq!(expected, pulse.lost_on_egress(&v4(TCP).bytes()), "{seconds} s into the pulse");
     }
-    let mut bench = Bench::new(fault);
+    bench.start(boot_ns(), u64::MAX);
     bench.object.halt().unwrap();
     assert!(!bench.lost_on_egress(&v4(TCP).bytes()), "halted");
     bench.object.extend_lease(u64::MAX).unwrap();
@@ -236,9 +229,7 @@ fn the_time_box() {
 }
 
 /// Faults in file order, each with a draw of its own; the first that hits ends the evaluation.
-#[test]
 fn order_of_faults() {
-    let _serial = serial();
     let mut bench = Bench::new(
         "[[fault]]\nkind = \"drop\"\nprobability = \"50%\"\n[[fault]]\nkind = \"drop\"\nprobability = \"50%\"\n\
          [[fault]]\nkind = \"drop\"\n[[fault]]\nkind = \"drop\"\n",

@@ -1,19 +1,26 @@
 //! What is protected is left alone, and counted, unless the file says otherwise.
 
-use std::net::{TcpListener, UdpSocket};
+use std::{
+    net::{TcpListener, UdpSocket},
+    time::Duration,
+};
 
 use kchaos_tests::{
     Cgroup, Kchaos, NetNs,
     kchaos::run,
-    serial,
+    suite::an_errno,
     traffic::{self, calls},
     wait_for,
 };
 
+kchaos_tests::tests! {
+    needs(TcEgress, CgroupConnect): the_metadata_service;
+    needs(TcEgress): sshd, a_restarted_sshd;
+    needs(TcEgress, CgroupIngress): our_own_metrics;
+}
+
 /// The clouds' metadata service, in a namespace of ours that pretends to be it.
-#[test]
 fn the_metadata_service() {
-    let _serial = serial();
     let ns = NetNs::new();
     for address in ["169.254.169.254/32", "fd00:ec2::254/128"] {
         ns.ip(&format!("addr add {address} dev lo"));
@@ -21,28 +28,26 @@ fn the_metadata_service() {
     let _sockets =
         ["169.254.169.254:80", "[fd00:ec2::254]:80"].map(|a| ns.enter(|| UdpSocket::bind(a).unwrap()));
     let cgroup = Cgroup::new("cloud");
-    for to in ["169.254.169.254:80", "[fd00:ec2::254]:80"] {
-        for (kind, extra) in [("drop", &[][..]), ("connect", &["--errno", "EIO"])] {
-            for allowed in [false, true] {
-                let mut words = vec!["inject", kind, "--for", "60s", "--cgroup", cgroup.name()];
-                words.extend(extra);
-                words.extend(allowed.then_some("--allow-protected"));
-                let kchaos = Kchaos::start_with(&words, |command| ns.place(command));
-                drop(calls(&ns, &cgroup, &["udp-send", to, "15"]));
-                let ended = kchaos.stop();
-                assert_eq!(15, ended.count(0, "matched"), "{to} {kind}");
-                assert_eq!(if allowed { 15 } else { 0 }, ended.count(0, "injected"), "{to} {kind}");
-                let skipped = ended.json()["faults"][0]["skipped"]["protected"].as_u64().unwrap();
-                assert_eq!(if allowed { 0 } else { 15 }, skipped, "{to} {kind}");
-            }
+    for (kind, extra) in [("drop", &[][..]), ("connect", &["--errno", an_errno().0])] {
+        for allowed in [false, true] {
+            let flags = [extra, if allowed { &["--allow-protected"] } else { &[] }].concat();
+            let kchaos = Kchaos::inject(&ns, kind, &cgroup, &flags);
+            let sent = ["169.254.169.254:80", "[fd00:ec2::254]:80"]
+                .map(|to| calls(&ns, &cgroup, &["udp-send", to, "15"]));
+            let ended = kchaos.stop();
+            assert_eq!(30, ended.count(0, "matched"), "{kind}");
+            assert_eq!(if allowed { 30 } else { 0 }, ended.count(0, "injected"), "{kind}");
+            let skipped = ended.json()["faults"][0]["skipped"]["protected"].as_u64().unwrap();
+            assert_eq!(if allowed { 0 } else { 30 }, skipped, "{kind}");
+            // A lost packet is none of the sender's business.
+            let failed = if allowed && kind == "connect" { 15 } else { 0 };
+            assert!(sent.iter().all(|got| got.ok == 15 - failed), "{kind}: {sent:?}");
         }
     }
 }
 
 /// A program called sshd in a cgroup below the target; and the target being its cgroup itself.
-#[test]
 fn sshd() {
-    let _serial = serial();
     let ns = NetNs::new();
     let (target, socket) = (Cgroup::new("system"), ns.enter(|| UdpSocket::bind("127.0.0.1:0").unwrap()));
     let to = socket.local_addr().unwrap().to_string();
@@ -55,7 +60,7 @@ fn sshd() {
     ns.place(&mut command);
     shell.place(&mut command);
     let mut sshd = command.spawn().unwrap();
-    wait_for("it listens", std::time::Duration::from_secs(5), || {
+    wait_for("it listens", Duration::from_secs(5), || {
         calls(&ns, &service, &["connect", "127.0.0.1:7400", "1"]).ok == 1
     });
 
@@ -75,9 +80,7 @@ fn sshd() {
 }
 
 /// Our own metrics answer under a fault that drops everything of the target they run in.
-#[test]
 fn our_own_metrics() {
-    let _serial = serial();
     let ns = NetNs::new();
     let target = Cgroup::new("both");
     let port = ns.enter(|| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
@@ -111,9 +114,7 @@ fn our_own_metrics() {
 }
 
 /// A protected service that is restarted while the experiment runs is protected again.
-#[test]
 fn a_restarted_sshd() {
-    let _serial = serial();
     let ns = NetNs::new();
     let (target, socket) = (Cgroup::new("system"), ns.enter(|| UdpSocket::bind("127.0.0.1:0").unwrap()));
     let to = socket.local_addr().unwrap().to_string();
@@ -129,7 +130,7 @@ fn a_restarted_sshd() {
     service.place(&mut command);
     let mut sshd = command.spawn().unwrap();
     // It is looked for every second.
-    std::thread::sleep(std::time::Duration::from_millis(2500));
+    wait_for("it is protected", Duration::from_millis(2500), || kchaos.held().protects(service.id()));
     drop(calls(&ns, &service, &["udp-send", &to, "10"]));
     let ended = kchaos.stop();
     assert_eq!((10, 0), (ended.count(0, "matched"), ended.count(0, "injected")), "{ended:?}");

@@ -3,10 +3,19 @@
 use std::{net::UdpSocket, os::unix::process::CommandExt, time::Duration};
 
 use kchaos_tests::{
-    Cgroup, Kchaos, NetNs, serial,
+    Cgroup, Kchaos, NetNs,
+    suite::an_errno,
     traffic::{self, calls},
     wait_for,
 };
+
+kchaos_tests::tests! {
+    needs(TcEgress): the_cgroup_and_all_below_it, in_a_namespace_of_its_own_across_veth,
+        one_packet_over_stacked_devices_is_judged_once, two_experiments_see_the_same_packets, packets_of_the_whole_host,
+        shadow_and_windows, a_target_that_goes_away_ends_the_experiment, a_namespace_that_cannot_be_seen_is_an_error,
+        experiments_of_two_containers_do_not_hide_packets_from_each_other;
+    needs(CgroupConnect): calls_of_the_whole_host;
+}
 
 fn listen(ns: &NetNs, at: &str) -> UdpSocket {
     ns.enter(|| UdpSocket::bind(at).unwrap_or_else(|e| panic!("{at}: {e}")))
@@ -35,9 +44,7 @@ fn matched(cgroup: &Cgroup, start: &NetNs, send: impl FnOnce()) -> u64 {
 }
 
 /// A cgroup and everything below it, at any depth; a sibling with the same prefix is not below.
-#[test]
 fn the_cgroup_and_all_below_it() {
-    let _serial = serial();
     let ns = NetNs::new();
     let socket = listen(&ns, "127.0.0.1:0");
     let to = socket.local_addr().unwrap().to_string();
@@ -52,24 +59,9 @@ fn the_cgroup_and_all_below_it() {
     assert_eq!(0, got, "the parent is not below its child");
 }
 
-/// Two namespaces joined by a veth pair, with addresses of both families.
-fn joined() -> (NetNs, NetNs) {
-    let (near, far) = (NetNs::new(), NetNs::new());
-    near.ip(&format!("link add near type veth peer name far netns {}", far.path()));
-    near.ip("addr add 10.99.0.1/24 dev near");
-    near.ip("addr add fd99::1/64 dev near nodad");
-    far.ip("addr add 10.99.0.2/24 dev far");
-    far.ip("addr add fd99::2/64 dev far nodad");
-    near.ip("link set near up");
-    far.ip("link set far up");
-    (near, far)
-}
-
 /// The target's processes live in another network namespace than kchaos: it attaches there. Across veth, both families.
-#[test]
 fn in_a_namespace_of_its_own_across_veth() {
-    let _serial = serial();
-    let (near, far) = joined();
+    let (near, far) = NetNs::joined();
     let cgroup = Cgroup::new("container");
     let mut resident = traffic::helper(&near, &cgroup, &["serve", "7300"]).spawn().unwrap();
     let elsewhere = NetNs::new();
@@ -89,10 +81,8 @@ fn in_a_namespace_of_its_own_across_veth() {
 }
 
 /// Out through a bridge and its port: two devices, one judgement.
-#[test]
 fn one_packet_over_stacked_devices_is_judged_once() {
-    let _serial = serial();
-    let (near, far) = joined();
+    let (near, far) = NetNs::joined();
     near.ip("addr flush dev near");
     near.ip("link add br0 type bridge");
     near.ip("link set near master br0");
@@ -136,9 +126,7 @@ fn one_packet_over_stacked_devices_is_judged_once() {
 }
 
 /// Two experiments at the same time on the same devices: neither hides packets from the other.
-#[test]
 fn two_experiments_see_the_same_packets() {
-    let _serial = serial();
     let ns = NetNs::new();
     let socket = listen(&ns, "127.0.0.1:0");
     let to = socket.local_addr().unwrap().to_string();
@@ -155,30 +143,31 @@ fn two_experiments_see_the_same_packets() {
     assert_eq!(500, second.stop().count(0, "matched"));
 }
 
+fn packets_of_the_whole_host() {
+    the_whole_host(&["drop"]);
+}
+
+fn calls_of_the_whole_host() {
+    the_whole_host(&["connect", "--errno", an_errno().0]);
+}
+
 /// `host = true`: every cgroup, and connects of all of them.
-#[test]
-fn the_whole_host() {
-    let _serial = serial();
+fn the_whole_host(fault: &[&str]) {
     let ns = NetNs::new();
     let socket = listen(&ns, "127.0.0.1:0");
     let to = socket.local_addr().unwrap().to_string();
     let (one, two) = (Cgroup::new("one"), Cgroup::new("two"));
-    for (kind, extra) in [("drop", &[][..]), ("connect", &["--errno", "EIO"])] {
-        let mut words = vec!["inject", kind, "--for", "60s", "--host", "--peer", &to];
-        words.extend(extra);
-        let kchaos = Kchaos::start_with(&words, |command| ns.place(command));
-        for cgroup in [&one, &two] {
-            drop(calls(&ns, cgroup, &["udp-send", &to, "25"]));
-        }
-        let ended = kchaos.stop();
-        assert_eq!((50, 50), (ended.count(0, "matched"), ended.count(0, "injected")), "{kind}: {ended:?}");
+    let words = [&["inject"][..], fault, &["--for", "60s", "--host", "--peer", &to]].concat();
+    let kchaos = Kchaos::start(&ns, &words);
+    for cgroup in [&one, &two] {
+        drop(calls(&ns, cgroup, &["udp-send", &to, "25"]));
     }
+    let ended = kchaos.stop();
+    assert_eq!((50, 50), (ended.count(0, "matched"), ended.count(0, "injected")), "{ended:?}");
 }
 
 /// Shadow mode, and a fault before its `start_after`: counted, not hit.
-#[test]
 fn shadow_and_windows() {
-    let _serial = serial();
     let ns = NetNs::new();
     let socket = listen(&ns, "127.0.0.1:0");
     let to = socket.local_addr().unwrap().to_string();
@@ -204,9 +193,7 @@ fn shadow_and_windows() {
 }
 
 /// A service that is restarted gets a new cgroup under the old name: the experiment says so instead of running on empty.
-#[test]
 fn a_target_that_goes_away_ends_the_experiment() {
-    let _serial = serial();
     let ns = NetNs::new();
     let cgroup = Cgroup::new("restarted");
     let kchaos = Kchaos::inject(&ns, "drop", &cgroup, &[]);
@@ -217,9 +204,7 @@ fn a_target_that_goes_away_ends_the_experiment() {
 }
 
 /// A process of the target whose namespace cannot be looked at is an error, not a reason to attach elsewhere.
-#[test]
 fn a_namespace_that_cannot_be_seen_is_an_error() {
-    let _serial = serial();
     let (ns, elsewhere) = (NetNs::new(), NetNs::new());
     let cgroup = Cgroup::new("container");
     let mut resident = traffic::helper(&ns, &cgroup, &["serve", "7500"]).spawn().unwrap();
@@ -247,9 +232,7 @@ fn a_namespace_that_cannot_be_seen_is_an_error() {
 }
 
 /// Two experiments that do not see each other's /run, as in two containers, still use different marks.
-#[test]
 fn experiments_of_two_containers_do_not_hide_packets_from_each_other() {
-    let _serial = serial();
     let ns = NetNs::new();
     let socket = listen(&ns, "127.0.0.1:0");
     let to = socket.local_addr().unwrap().to_string();

@@ -1,6 +1,20 @@
 //! The same seed draws the same faults again.
 
-use kchaos_tests::{Cgroup, Kchaos, NetNs, serial, traffic::Sink};
+use std::os::unix::process::CommandExt as _;
+
+use kchaos_tests::{
+    Cgroup, Kchaos, NetNs,
+    suite::an_errno,
+    traffic::{self, Sink},
+};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
+
+kchaos_tests::tests! {
+    needs(CgroupConnect): same_seed_same_faults;
+}
 
 /// Which of 2,000 packets of one thread on one CPU are lost.
 fn lost(seed: &str) -> Vec<bool> {
@@ -11,21 +25,22 @@ fn lost(seed: &str) -> Vec<bool> {
         &ns,
         "connect",
         &cgroup,
-        &["--errno", "EIO", "--probability", "20%", "--seed", seed, "--peer", &to],
+        &["--errno", an_errno().0, "--probability", "20%", "--seed", seed, "--peer", &to],
     );
-    let mut command = std::process::Command::new("taskset");
-    command.args(["-c", "0"]).arg(kchaos_tests::kct()).args(["udp-pattern", &to, "2000"]);
-    ns.place(&mut command);
-    cgroup.place(&mut command);
+    let mut command = traffic::helper(&ns, &cgroup, &["udp-pattern", &to, "2000"]);
+    let mut first = CpuSet::new();
+    first.set(0).unwrap();
+    // SAFETY: sched_setaffinity is a plain system call.
+    unsafe {
+        command.pre_exec(move || Ok(sched_setaffinity(Pid::from_raw(0), &first)?));
+    }
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     kchaos.stop();
     String::from_utf8(output.stdout).unwrap().trim().chars().map(|c| c == 'x').collect()
 }
 
-#[test]
 fn same_seed_same_faults() {
-    let _serial = serial();
     let (first, again, other) = (lost("42"), lost("42"), lost("43"));
     assert_eq!(2000, first.len());
     assert!(first.iter().filter(|l| **l).count() > 300);

@@ -20,22 +20,24 @@ const NEXT: i32 = -1;
 /// The programs, armed for the whole host: this test is part of it.
 pub struct Bench {
     pub object: Object,
+    tables: Tables,
 }
 
 impl Bench {
     pub fn new(faults: &str) -> Self {
-        Self::started(faults, boot_ns(), u64::MAX)
+        Self::armed("inject", faults)
     }
 
     pub fn in_shadow(faults: &str) -> Self {
-        Self::armed("shadow", faults, boot_ns(), u64::MAX)
+        Self::armed("shadow", faults)
     }
 
-    pub fn started(faults: &str, start_ns: u64, lease_ns: u64) -> Self {
-        Self::armed("inject", faults, start_ns, lease_ns)
+    /// The same programs, armed anew for other times.
+    pub fn start(&mut self, start_ns: u64, lease_ns: u64) {
+        self.object.arm(&self.tables, start_ns, lease_ns).unwrap();
     }
 
-    fn armed(mode: &str, faults: &str, start_ns: u64, lease_ns: u64) -> Self {
+    fn armed(mode: &str, faults: &str) -> Self {
         let text =
             format!("duration = \"60s\"\nseed = 1\nmode = \"{mode}\"\n[target]\nhost = true\n{faults}");
         let experiment = config::parse("test", &text, "test").unwrap();
@@ -46,8 +48,8 @@ impl Bench {
         let mut object =
             Object::load(&[Feature::TcEgress.any_way(), Feature::CgroupIngress.in_full()]).unwrap();
         object.fill(&tables).unwrap();
-        object.arm(&tables, start_ns, lease_ns).unwrap();
-        Self { object }
+        object.arm(&tables, boot_ns(), u64::MAX).unwrap();
+        Self { object, tables }
     }
 
     /// Whether the packet is lost on its way out; if not, it must be unchanged.

@@ -1,0 +1,156 @@
+//! What a test needs, and what is known in advance about each kernel.
+
+use std::collections::BTreeMap;
+
+use chaos_daemon::bpf::Feature;
+use serde::Deserialize;
+
+use super::Facts;
+
+/// Lines of kernels, with what each can do. Compiled in, because guests do not have the file.
+const TABLE: &str = include_str!("../../expectations.toml");
+
+/// How well a kernel can do something.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Not at all.
+    No,
+    /// In another way, or not all of it.
+    Degraded,
+    /// As it should be.
+    Yes,
+}
+
+/// Features by their ids.
+pub type Levels = BTreeMap<String, Level>;
+
+/// What a test cannot do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The feature, in whichever way and quality this kernel has it.
+    Any(Feature),
+    /// The feature in the best way and with nothing missing.
+    Full(Feature),
+    /// A machine that may be changed: its clock, say.
+    Guest,
+}
+
+impl Need {
+    /// Its name in the report.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Any(feature) | Self::Full(feature) => feature.id(),
+            Self::Guest => "guest",
+        }
+    }
+
+    fn met_by(self, level: impl Fn(Feature) -> Level) -> bool {
+        match self {
+            Self::Any(feature) => level(feature) >= Level::Degraded,
+            Self::Full(feature) => level(feature) == Level::Yes,
+            Self::Guest => false,
+        }
+    }
+}
+
+/// A need that is not met.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Which.
+    pub feature: &'static str,
+    /// What this kernel says about it.
+    pub reason: String,
+    /// Whether the table says so, too; `None` if this kernel is not in it.
+    pub foreseen: Option<bool>,
+}
+
+impl Missing {
+    /// Why this is not a skip but a failure.
+    pub fn failure(&self) -> Option<String> {
+        (self.foreseen == Some(false)).then(|| format!("unforeseen skip: {}", self.reason))
+    }
+}
+
+/// What the table knows about a line of kernels.
+pub fn levels(line: &str) -> Option<Levels> {
+    let mut table: BTreeMap<String, Levels> =
+        toml::from_str(TABLE).unwrap_or_else(|e| panic!("tests/expectations.toml: {e}"));
+    table.remove(line)
+}
+
+/// The first of `needs` that is not met here.
+pub fn missing(needs: &[Need], facts: &Facts) -> Option<Missing> {
+    let unmet = |need: &&Need| !(need.met_by(|f| facts.level(f)) || **need == Need::Guest && facts.guest);
+    let need = *needs.iter().find(unmet)?;
+    let foreseen = |levels: &Levels| !need.met_by(|f| levels.get(f.id()).copied().unwrap_or(Level::No));
+    let (reason, foreseen) = match need {
+        Need::Guest => ("changes the machine: only in a guest".to_owned(), Some(true)),
+        Need::Any(feature) | Need::Full(feature) => {
+            (facts.answer(feature).to_string(), facts.expected().map(foreseen))
+        }
+    };
+    Some(Missing { feature: need.id(), reason, foreseen })
+}
+
+#[cfg(test)]
+mod tests {
+    use chaos_daemon::bpf::Feature;
+
+    use super::{Level, Levels, Missing, Need, TABLE, levels, missing};
+    use crate::suite::Facts;
+
+    const NEEDS: [Need; 3] =
+        [Need::Any(Feature::TcEgress), Need::Full(Feature::TcEgress), Need::Any(Feature::CgroupConnect)];
+
+    fn facts(answer: Level, expected: Option<Level>) -> Facts {
+        let levels = |level: Level| Feature::ALL.into_iter().map(|f| (f.id().to_owned(), level)).collect();
+        Facts::known("6.1", levels(answer), expected.map(levels))
+    }
+
+    fn outcomes(answer: Level, expected: Option<Level>) -> Vec<Option<Option<bool>>> {
+        let facts = facts(answer, expected);
+        NEEDS.iter().map(|need| missing(&[*need], &facts).map(|m| m.foreseen)).collect()
+    }
+
+    #[test]
+    fn what_is_there_is_not_missing() {
+        assert_eq!([None, None, None], *outcomes(Level::Yes, Some(Level::No)));
+        assert_eq!([None, Some(Some(true)), None], *outcomes(Level::Degraded, Some(Level::Degraded)));
+    }
+
+    #[test]
+    fn a_skip_is_foreseen_only_if_the_table_says_the_same() {
+        assert_eq!([Some(Some(true)); 3], *outcomes(Level::No, Some(Level::No)));
+        assert_eq!([Some(Some(false)); 3], *outcomes(Level::No, Some(Level::Yes)));
+        let half = [Some(Some(false)), Some(Some(true)), Some(Some(false))];
+        assert_eq!(half, *outcomes(Level::No, Some(Level::Degraded)));
+    }
+
+    #[test]
+    fn an_unforeseen_skip_is_a_failure_and_an_unknown_kernel_is_not() {
+        let missing = |foreseen| Missing { feature: "x", reason: "no x".into(), foreseen };
+        assert_eq!(Some("unforeseen skip: no x".to_owned()), missing(Some(false)).failure());
+        assert_eq!(None, missing(Some(true)).failure());
+        assert_eq!(None, missing(None).failure());
+        assert_eq!([Some(None); 3], *outcomes(Level::No, None));
+    }
+
+    #[test]
+    fn only_a_guest_may_be_changed() {
+        let facts = facts(Level::Yes, Some(Level::Yes));
+        assert_eq!(Some(Some(true)), missing(&[Need::Guest], &facts).map(|m| m.foreseen));
+        assert_eq!(None, missing(&[Need::Guest], &Facts { guest: true, ..facts }));
+    }
+
+    #[test]
+    fn the_table_names_every_feature_of_every_line() {
+        let lines: std::collections::BTreeMap<String, Levels> = toml::from_str(TABLE).unwrap();
+        assert!(lines.len() >= 5, "{lines:?}");
+        let ids: std::collections::BTreeSet<&str> = Feature::ALL.into_iter().map(Feature::id).collect();
+        for (line, levels) in &lines {
+            assert_eq!(ids, levels.keys().map(String::as_str).collect(), "{line}");
+        }
+        assert!(levels("6.18").is_some() && levels("4.19").is_none());
+    }
+}

@@ -1,0 +1,116 @@
+//! What this kernel can do, asked once, before the first test: `kchaos check`.
+
+use std::{fmt, fs, process::Stdio, sync::OnceLock};
+
+use chaos_daemon::bpf::Feature;
+use serde::Deserialize;
+
+use super::expect::{self, Level, Levels};
+use crate::kchaos;
+
+static FACTS: OnceLock<Facts> = OnceLock::new();
+
+/// What is known about the machine.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// "6.1".
+    pub line: String,
+    /// Whether it may be changed.
+    pub guest: bool,
+    answers: Vec<Answer>,
+    expected: Option<Levels>,
+}
+
+/// What `kchaos check` says about one feature.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Answer {
+    /// The feature's id.
+    pub feature: String,
+    /// What it is good for.
+    pub serves: String,
+    /// How well it works.
+    pub answer: Level,
+    /// In which way.
+    #[serde(default)]
+    pub way: Option<String>,
+    /// Why not better.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { feature, answer, way, reason, .. } = self;
+        let level = format!("{answer:?}").to_lowercase();
+        write!(f, "needs {feature}, here: {level}")?;
+        let details: Vec<&str> = [way, reason].into_iter().flatten().map(String::as_str).collect();
+        if details.is_empty() { Ok(()) } else { write!(f, " ({})", details.join("; ")) }
+    }
+}
+
+impl Facts {
+    /// What the kernel says about a feature.
+    pub fn answer(&self, feature: Feature) -> &Answer {
+        self.answers
+            .iter()
+            .find(|a| a.feature == feature.id())
+            .unwrap_or_else(|| panic!("kchaos check says nothing about {}", feature.id()))
+    }
+
+    /// How well it works.
+    pub fn level(&self, feature: Feature) -> Level {
+        self.answer(feature).answer
+    }
+
+    /// What was known about this kernel in advance, if anything.
+    pub fn expected(&self) -> Option<&Levels> {
+        self.expected.as_ref()
+    }
+
+    #[cfg(test)]
+    pub fn known(line: &str, answers: Levels, expected: Option<Levels>) -> Self {
+        let answer = |(feature, answer)| Answer {
+            feature,
+            serves: String::new(),
+            answer,
+            way: None,
+            reason: Some("a reason".into()),
+        };
+        let answers = answers.into_iter().map(answer).collect();
+        Self { line: line.to_owned(), guest: false, answers, expected }
+    }
+}
+
+/// What was asked before the first test.
+pub fn facts() -> &'static Facts {
+    FACTS.get().expect("the suite asks before it starts")
+}
+
+/// The kernel's release, and its first two numbers.
+pub fn kernel() -> (String, String) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim().to_owned();
+    let line = release.split('.').take(2).collect::<Vec<_>>().join(".");
+    (release, line)
+}
+
+/// Asks.
+pub fn ask() -> Result<&'static Facts, String> {
+    #[derive(Deserialize)]
+    struct Report {
+        features: Vec<Answer>,
+    }
+    let mut check = kchaos();
+    let output = check
+        .args(["check", "--output", "json"])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| format!("kchaos check does not start: {e}"))?;
+    let report: Report = serde_json::from_slice(&output.stdout).map_err(|e| {
+        let said = [output.stdout, output.stderr].concat();
+        format!("kchaos check cannot be understood: {e}\n{}", String::from_utf8_lossy(&said))
+    })?;
+    let line = kernel().1;
+    let expected = expect::levels(&line);
+    let guest = std::env::var_os("KCHAOS_GUEST").is_some();
+    Ok(FACTS.get_or_init(|| Facts { line, guest, answers: report.features, expected }))
+}
