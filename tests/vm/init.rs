@@ -1,7 +1,8 @@
 //! The first process of a guest of `cargo xtask vm`: brings the machine up, runs one command, switches off.
 //!
 //! What it is to do stands in files below /kchaos, which xtask puts into the initramfs. The command's output
-//! and our messages go to the second serial port; the first is the kernel's own.
+//! and our messages go to the second serial port, what it writes into `KCHAOS_REPORT` to the third; the first is
+//! the kernel's own.
 
 use std::{
     env,
@@ -10,7 +11,10 @@ use std::{
     io::{self, Write as _},
     os::{
         fd::AsRawFd as _,
-        unix::{ffi::OsStringExt as _, process::ExitStatusExt as _},
+        unix::{
+            ffi::OsStringExt as _,
+            process::{CommandExt as _, ExitStatusExt as _},
+        },
     },
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
@@ -23,9 +27,10 @@ use nix::{
     sys::{
         reboot::{RebootMode, reboot},
         socket::{AddressFamily, SockFlag, SockType, socket},
-        termios::{SetArg, cfmakeraw, tcdrain, tcgetattr, tcsetattr},
+        termios::{SetArg, Termios, cfmakeraw, tcdrain, tcgetattr, tcsetattr},
         wait::{WaitStatus, wait},
     },
+    unistd::setsid,
 };
 
 /// Source, place, type.
@@ -41,14 +46,20 @@ const MOUNTS: [(&str, &str, &str); 9] = [
     ("tmpfs", "/run", "tmpfs"),
 ];
 
+/// What is written here comes out of the machine as it is.
+const REPORT: &str = "/dev/ttyS2";
+
 fn main() {
     if std::process::id() != 1 {
         eprintln!("error: kchaos-init is the first process of a virtual machine and nothing else");
         std::process::exit(2);
     }
-    match serial() {
-        Ok(mut serial) => {
-            let last = match prepare().and_then(|()| work(&mut serial)) {
+    match mount_one("devtmpfs", "/dev", "devtmpfs").and_then(|()| raw("/dev/ttyS1")) {
+        Ok((mut serial, cooked)) => {
+            let ended = prepare().and_then(|()| work(&mut serial, &cooked));
+            // A shell may have left it in any state.
+            let _ = set_raw(&serial, cooked);
+            let last = match ended {
                 Ok(code) => format!("exit {code}"),
                 Err(reason) => format!("failed {}", reason.replace('\n', " ")),
             };
@@ -64,15 +75,17 @@ fn main() {
     }
 }
 
-/// The port that leads to the runner, without any change to what is written.
-fn serial() -> Result<File, String> {
-    mount_one("devtmpfs", "/dev", "devtmpfs")?;
-    let port = "/dev/ttyS1";
+/// A serial port that changes nothing of what is written, and its settings as they were.
+fn raw(port: &str) -> Result<(File, Termios), String> {
     let file = OpenOptions::new().read(true).write(true).open(port).map_err(said("open", port))?;
-    let mut settings = tcgetattr(&file).map_err(said("set up", port))?;
+    let before = tcgetattr(&file).map_err(said("set up", port))?;
+    set_raw(&file, before.clone()).map_err(said("set up", port))?;
+    Ok((file, before))
+}
+
+fn set_raw(port: &File, mut settings: Termios) -> nix::Result<()> {
     cfmakeraw(&mut settings);
-    tcsetattr(&file, SetArg::TCSANOW, &settings).map_err(said("set up", port))?;
-    Ok(file)
+    tcsetattr(port, SetArg::TCSADRAIN, &settings)
 }
 
 /// File systems, modules and the loopback device.
@@ -142,9 +155,15 @@ fn raise(name: &str) -> Result<(), String> {
 }
 
 /// Runs the command and returns its exit code, as a shell would give it.
-fn work(serial: &mut File) -> Result<u8, String> {
+fn work(serial: &mut File, cooked: &Termios) -> Result<u8, String> {
     let arguments = list("arguments")?;
     let environment = list("environment")?;
+    // Kept open: settings are gone when nobody has a port open.
+    let (_report, _) = raw(REPORT)?;
+    let terminal = fs::read_to_string("/kchaos/terminal").ok();
+    if let Some(size) = &terminal {
+        set_terminal(serial, cooked, size)?;
+    }
     say(serial, "ready");
     let Some((program, arguments)) = arguments.split_first() else {
         // Only to see whether it boots.
@@ -153,7 +172,9 @@ fn work(serial: &mut File) -> Result<u8, String> {
     // SAFETY: no other thread runs yet. Programs are looked for by this process's own path.
     unsafe { env::set_var("PATH", "/bin:/sbin:/usr/bin:/usr/sbin") };
     let mut command = Command::new(program);
-    command.args(arguments).current_dir("/tmp").env("HOME", "/tmp").env("TERM", "dumb");
+    command.args(arguments).current_dir("/tmp").env("HOME", "/tmp").env("KCHAOS_REPORT", REPORT);
+    let kind = terminal.as_deref().and_then(|terminal| terminal.split(' ').nth(2));
+    command.env("TERM", kind.unwrap_or("dumb"));
     for entry in environment {
         let entry = entry.into_vec();
         let name = entry.iter().position(|byte| *byte == b'=').unwrap_or(entry.len());
@@ -162,6 +183,11 @@ fn work(serial: &mut File) -> Result<u8, String> {
     }
     let port = |what| serial.try_clone().map(Stdio::from).map_err(said("copy", what));
     command.stdin(Stdio::null()).stdout(port("stdout")?).stderr(port("stderr")?);
+    if terminal.is_some() {
+        command.stdin(port("stdin")?);
+        // SAFETY: between fork and exec, this makes system calls and nothing else.
+        unsafe { command.pre_exec(lead_session) };
+    }
     let name = program.to_string_lossy().into_owned();
     let child = command.spawn().map_err(said("start", &name))?;
     let status = reap(child.id()).map_err(said("wait for", &name))?;
@@ -169,6 +195,25 @@ fn work(serial: &mut File) -> Result<u8, String> {
         || 128 + u8::try_from(status.signal().unwrap_or_default()).unwrap_or_default(),
         |code| u8::try_from(code).unwrap_or(u8::MAX),
     ))
+}
+
+/// Makes the port a terminal: rows, columns, and what its keys mean.
+fn set_terminal(serial: &File, cooked: &Termios, size: &str) -> Result<(), String> {
+    let mut numbers = size.split(' ').map_while(|word| word.parse().ok());
+    let (ws_row, ws_col) = (numbers.next().unwrap_or(24), numbers.next().unwrap_or(80));
+    let size = libc::winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the structure is of the type that this call reads, and lives until it returns.
+    let result = unsafe { libc::ioctl(serial.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    Errno::result(result).map_err(said("set the size of", "the terminal"))?;
+    tcsetattr(serial, SetArg::TCSANOW, cooked).map_err(said("set up", "the terminal"))
+}
+
+/// Gives the process that is about to be the shell its standard input as the terminal that controls it.
+fn lead_session() -> io::Result<()> {
+    setsid()?;
+    // SAFETY: the call takes numbers only.
+    Errno::result(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) })?;
+    Ok(())
 }
 
 /// Waits for a process, and takes in the orphans that end before it.

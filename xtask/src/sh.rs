@@ -4,7 +4,7 @@ use std::{
     env,
     ffi::OsStr,
     fs,
-    os::unix::fs::MetadataExt as _,
+    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
     path::PathBuf,
     process::{Command, Stdio},
     thread,
@@ -12,6 +12,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use nix::{
+    errno::Errno,
+    sys::{prctl::set_pdeathsig, signal::Signal},
+    unistd::{getpid, getppid},
+};
 
 use crate::toolchain;
 
@@ -85,6 +90,19 @@ pub fn as_root(program: impl AsRef<OsStr>) -> Option<Command> {
     let mut command = Command::new(toolchain::program("sudo")?);
     command.arg(program);
     Some(command)
+}
+
+/// Makes a program end with the thread that starts it, however that ends: a virtual machine that is left over
+/// is a whole CPU that is lost.
+pub fn dies_with_us(command: &mut Command) -> &mut Command {
+    let us = getpid();
+    let bind = move || {
+        set_pdeathsig(Signal::SIGKILL)?;
+        // It may already have happened.
+        if getppid() == us { Ok(()) } else { Err(Errno::ESRCH.into()) }
+    };
+    // SAFETY: between fork and exec, this makes two system calls and nothing else.
+    unsafe { command.pre_exec(bind) }
 }
 
 /// Runs to the end with the user's terminal; failing is an error.

@@ -5,30 +5,35 @@
 mod console;
 mod cpio;
 mod debian;
+mod image;
 mod initramfs;
 mod kernel;
+mod lab;
 mod machine;
 mod modules;
+mod terminal;
 
 use std::{
-    env, fs, io,
+    io::{self, Write as _},
     path::{Path, PathBuf},
-    process::{self, ExitCode},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{build, setup, sh};
-use initramfs::Contents;
-use kernel::{Choice, Kernel};
-use machine::{Accelerator, BOOT_LIMIT, Ending, Guest};
+pub use kernel::{Choice, Kernel};
+pub use lab::{Job, Lab, Run};
+pub use machine::Audience;
 
-/// How often a guest is started that dies before our init runs: translated kernels do at times.
-const BOOTS: u32 = 3;
+use crate::{build, sh};
+use terminal::Terminal;
 
-/// A probe for KVM; a guest that works is up in a second.
-const PROBE_LIMIT: Duration = Duration::from_secs(15);
+/// Nobody works in one for longer.
+const SHELL_LIMIT: Duration = Duration::from_hours(24);
+
+/// What else is wanted where one types.
+const SHELL_COMPANIONS: [&str; 7] = ["dmesg", "grep", "head", "mount", "ps", "rm", "mkdir"];
 
 /// Programs that come along where this machine has them.
 const COMPANIONS: [&str; 7] = ["sh", "cat", "env", "ls", "sleep", "ip", "tc"];
@@ -51,6 +56,12 @@ pub struct Args {
     /// How long the command may run, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     timeout: u64,
+    /// Keep what the command writes into the file that `KCHAOS_REPORT` names
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Open a shell there instead of running a command
+    #[arg(long, conflicts_with_all = ["command", "timeout"])]
+    shell: bool,
     /// What to run there
     #[arg(last = true, value_name = "COMMAND", default_values = ["kchaos", "check", "--output", "json"])]
     command: Vec<String>,
@@ -65,22 +76,22 @@ fn variable(text: &str) -> Result<String, String> {
 
 /// Runs the command on every kernel asked for; the exit code is the first that is not zero.
 pub fn main(args: &Args) -> Result<ExitCode> {
-    if env::consts::ARCH != "x86_64" {
-        bail!("the virtual machines are x86-64, and the programs built here are for {}", env::consts::ARCH);
-    }
-    if args.modules.is_some() && !args.kernels.iter().all(|kernel| matches!(kernel, Choice::File(_))) {
-        bail!("--modules belongs to a kernel whose path is given; Debian's come with theirs");
-    }
-    setup::ensure(setup::Purpose::Vm)?;
-    let work = Work {
-        init: build::static_program("kchaos-tests", "kchaos-init")?,
-        programs: programs(args, &build::binary()?)?,
-        cache: sh::target_dir()?.join("vm"),
-    };
+    // Before any thread is made.
+    let terminal = args.shell.then(Terminal::hold).transpose()?;
+    let modules = args.modules.as_deref();
+    check_modules(&args.kernels, modules)?;
+    let lab = Lab::new()?;
+    let kchaos = build::binary()?;
     let mut code = 0;
     for choice in &args.kernels {
-        let kernel = Kernel::get(choice, args.modules.as_deref(), &work.cache)?;
-        let ended = work.boot(&kernel, args).with_context(|| format!("kernel {}", kernel.name))?;
+        let kernel = lab.kernel(choice, modules)?;
+        let ended = if let Some(terminal) = &terminal {
+            shell(&lab, &kernel, args, &kchaos, terminal)?
+        } else {
+            let (command, programs) = command(&args.command, &args.programs, &kchaos)?;
+            let job = Job { programs: &programs, ..job(args, &command) };
+            lab.run(&kernel, &job, &mut Shown).map(|run| report(&kernel, &run))?
+        };
         if code == 0 {
             code = ended;
         }
@@ -88,148 +99,83 @@ pub fn main(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-/// What is the same for every kernel.
-struct Work {
-    init: PathBuf,
-    programs: Vec<PathBuf>,
-    cache: PathBuf,
+/// Refuses modules that cannot belong to the kernels.
+pub fn check_modules(kernels: &[Choice], modules: Option<&Path>) -> Result<()> {
+    if modules.is_some() && !kernels.iter().all(|kernel| matches!(kernel, Choice::File(_))) {
+        bail!("--modules belongs to a kernel whose path is given; Debian's come with theirs");
+    }
+    Ok(())
 }
 
-impl Work {
-    /// Runs the command on one kernel and returns its exit code.
-    fn boot(&self, kernel: &Kernel, args: &Args) -> Result<u8> {
-        let modules = kernel.modules.as_deref().map(modules::read).transpose()?.unwrap_or_default();
-        let folder = self.cache.join("runs").join(process::id().to_string());
-        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let accelerator = self.accelerator(kernel, &folder)?;
-        let mut command = args.command.clone();
-        if let Some(program) = command.first_mut() {
-            *program = base_name(program);
-        }
-        let mark = mark();
-        let (programs, environment) = (&self.programs, &args.environment);
-        let contents = Contents {
-            init: &self.init,
-            programs,
-            modules: &modules,
-            command: &command,
-            environment,
-            mark: &mark,
-        };
-        let initramfs = write(&folder, &contents)?;
-        let guest = Guest {
-            image: &kernel.image,
-            initramfs: &initramfs,
-            console: folder.join("console.log"),
-            mark: &mark,
-            accelerator,
-            boot_limit: BOOT_LIMIT,
-            limit: Duration::from_secs(args.timeout),
-        };
-        let started = Instant::now();
-        let (code, boot) = until_it_starts(&guest)?;
-        eprintln!(
-            "vm       kernel {}: booted in {:.1} s, ended with code {code} after {:.1} s",
-            kernel.name,
-            boot.as_secs_f64(),
-            started.elapsed().as_secs_f64()
-        );
-        // Kept when something went wrong.
-        fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
-        Ok(code)
-    }
-
-    /// KVM only where a guest of this kernel really boots under it; asked once per boot of the host.
-    fn accelerator(&self, kernel: &Kernel, folder: &Path) -> Result<Accelerator> {
-        let usable = fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
-        if !usable {
-            return Ok(Accelerator::Tcg);
-        }
-        let known = self.cache.join("kvm");
-        let host = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let before = fs::read_to_string(&known).unwrap_or_default();
-        let works = match before.strip_prefix(&host) {
-            Some(answer) if !host.is_empty() => answer == "works",
-            _ => {
-                let works = self.kvm_works(kernel, folder)?;
-                fs::write(&known, format!("{host}{}", if works { "works" } else { "hangs" }))?;
-                works
-            }
-        };
-        Ok(if works { Accelerator::Kvm } else { Accelerator::Tcg })
-    }
-
-    fn kvm_works(&self, kernel: &Kernel, folder: &Path) -> Result<bool> {
-        let mark = mark();
-        let contents = Contents {
-            init: &self.init,
-            programs: &[],
-            modules: &[],
-            command: &[],
-            environment: &[],
-            mark: &mark,
-        };
-        let initramfs = write(folder, &contents)?;
-        let guest = Guest {
-            image: &kernel.image,
-            initramfs: &initramfs,
-            console: folder.join("kvm.log"),
-            mark: &mark,
-            accelerator: Accelerator::Kvm,
-            boot_limit: PROBE_LIMIT,
-            limit: PROBE_LIMIT,
-        };
-        let works = matches!(guest.run(&mut io::sink()), Ok(Ending::Exited(0, _)));
-        if !works {
-            eprintln!("vm       a guest does not boot under this machine's KVM; translating instead");
-        }
-        Ok(works)
+fn job<'a>(args: &'a Args, command: &'a [String]) -> Job<'a> {
+    Job {
+        command,
+        environment: &args.environment,
+        programs: &[],
+        limit: Duration::from_secs(args.timeout),
+        report: args.report.as_deref(),
+        terminal: None,
     }
 }
 
-/// Boots again what died before our init ran.
-fn until_it_starts(guest: &Guest) -> Result<(u8, Duration)> {
-    let mut reason = String::new();
-    for boot in 1..=BOOTS {
-        match guest.run(&mut io::stdout())? {
-            Ending::Exited(code, boot) => return Ok((code, boot)),
-            Ending::NeverStarted(why) => {
-                eprintln!("vm       boot {boot} of {BOOTS} died before the command: {why}");
-                reason = why;
-            }
-        }
+/// A shell, for as long as the user wants.
+fn shell(lab: &Lab, kernel: &Kernel, args: &Args, kchaos: &Path, terminal: &Terminal) -> Result<u8> {
+    let shell = if sh::find_system("bash").is_some() { "bash" } else { "sh" };
+    let tools = SHELL_COMPANIONS.iter().filter(|name| sh::find_system(name).is_some());
+    let wanted: Vec<String> =
+        tools.map(|name| (*name).to_owned()).chain(args.programs.iter().cloned()).collect();
+    let (command, programs) = command(&[shell.to_owned()], &wanted, kchaos)?;
+    eprintln!("vm       a shell on kernel {}; it ends with `exit`", kernel.name);
+    let job =
+        Job { programs: &programs, limit: SHELL_LIMIT, terminal: Some(terminal), ..job(args, &command) };
+    let ended = {
+        let _raw = terminal.raw()?;
+        lab.run(kernel, &job, &mut Shown)
+    };
+    Ok(report(kernel, &ended?))
+}
+
+fn report(kernel: &Kernel, run: &Run) -> u8 {
+    eprintln!(
+        "vm       kernel {}: booted in {:.1} s, ended with code {} after {:.1} s",
+        kernel.name,
+        run.boot.as_secs_f64(),
+        run.code,
+        run.seconds.as_secs_f64()
+    );
+    run.code
+}
+
+/// Copies the command's output to ours as it comes.
+pub struct Shown;
+
+impl Audience for Shown {
+    fn output(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut output = io::stdout();
+        output.write_all(bytes).and_then(|()| output.flush())
     }
-    bail!("the guest died {BOOTS} times before its init had started: {reason}")
 }
 
-fn write(folder: &Path, contents: &Contents) -> Result<PathBuf> {
-    let file = folder.join("initramfs.cpio");
-    fs::write(&file, initramfs::build(contents)?)
-        .with_context(|| format!("cannot write {}", file.display()))?;
-    Ok(file)
-}
-
-/// What is put into the guest: kchaos, the command, what was asked for, and what is often wanted.
-fn programs(args: &Args, kchaos: &Path) -> Result<Vec<PathBuf>> {
+/// The command as it is called in the guest, and what is put there: kchaos, the command's program, what was
+/// asked for, and what is often wanted.
+pub fn command(command: &[String], wanted: &[String], kchaos: &Path) -> Result<(Vec<String>, Vec<PathBuf>)> {
     let mut found = vec![kchaos.to_path_buf()];
-    for name in args.command.iter().take(1).chain(&args.programs) {
+    for name in command.iter().take(1).chain(wanted) {
         if name != "kchaos" {
             let path = if name.contains('/') { Some(PathBuf::from(name)) } else { sh::find_system(name) };
             found.push(path.with_context(|| format!("there is no program {name} here to take along"))?);
         }
     }
     found.extend(COMPANIONS.iter().filter_map(|name| sh::find_system(name)));
-    Ok(found)
+    let mut command = command.to_vec();
+    if let Some(program) = command.first_mut() {
+        *program = base_name(program);
+    }
+    Ok((command, found))
 }
 
 fn base_name(program: &str) -> String {
     program.rsplit('/').next().unwrap_or(program).to_owned()
-}
-
-/// No output of a command has this in it by chance.
-fn mark() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("kchaos-vm-{}-{}", process::id(), now.as_nanos())
 }
 
 #[cfg(test)]
@@ -268,6 +214,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused() {
+        assert!(parse("--shell").unwrap().shell);
+        assert!(parse("--shell -- ip link").is_err(), "a shell or a command");
         assert!(parse("--kernel 4.19").is_err_and(|error| error.contains("there is a kernel for")));
         assert!(parse("--env NAME").is_err_and(|error| error.contains("NAME=VALUE")));
         assert!(parse("--timeout soon").is_err());

@@ -50,10 +50,14 @@ impl Archive {
             fs::write(folder.join("debian.sources"), sources)?;
             // An empty list of what is installed.
             fs::write(folder.join("status"), "")?;
+            // A mirror that cannot be reached must not count as one that was read.
             eprintln!("vm       reading what Debian's {} offers", suites.join(" and "));
             // To the end of this program's messages: standard output belongs to the guest's command.
             match sh::run_within(
-                archive.apt("apt-get").args(["update", "-qq"]).stdout(std::io::stderr()),
+                archive
+                    .apt("apt-get")
+                    .args(["update", "-qq", "-o", "APT::Update::Error-Mode=any"])
+                    .stdout(std::io::stderr()),
                 LIMIT,
             ) {
                 Ok(()) => fs::write(&updated, "")?,

@@ -20,6 +20,8 @@ pub struct Contents<'a> {
     pub modules: &'a [Module],
     pub command: &'a [String],
     pub environment: &'a [String],
+    /// Of the user, for a shell: rows, columns and type.
+    pub terminal: Option<&'a str>,
     /// By which init's messages are known.
     pub mark: &'a str,
 }
@@ -36,6 +38,9 @@ pub fn build(contents: &Contents) -> Result<Vec<u8>> {
     archive.file("/kchaos/mark", contents.mark.as_bytes());
     archive.file("/kchaos/arguments", &zero_ended(contents.command));
     archive.file("/kchaos/environment", &zero_ended(contents.environment));
+    if let Some(terminal) = contents.terminal {
+        archive.file("/kchaos/terminal", terminal.as_bytes());
+    }
     for (index, Module { name, content }) in contents.modules.iter().enumerate() {
         archive.file(&format!("/kchaos/modules/{index:03}-{name}.ko"), content);
     }
@@ -106,6 +111,7 @@ mod tests {
             modules: &[module],
             command: &["sh".into()],
             environment: &[],
+            terminal: None,
             mark: "m",
         };
         let archive = build(&contents).unwrap();

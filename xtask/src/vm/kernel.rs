@@ -2,14 +2,13 @@
 
 use std::{
     fs,
-    io::Read as _,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
-use super::debian::Archive;
+use super::{debian::Archive, image};
 use crate::{setup::unpacked::DEPMOD, sh};
 
 /// The lines of kernels that kchaos is tried on, and where in Debian's archive they are.
@@ -52,6 +51,8 @@ pub struct Kernel {
     pub image: PathBuf,
     /// The folder that holds modules.dep; without it no module is loaded.
     pub modules: Option<PathBuf>,
+    /// Where it is kept, if it was fetched.
+    folder: Option<PathBuf>,
 }
 
 impl Kernel {
@@ -59,8 +60,8 @@ impl Kernel {
     pub fn get(choice: &Choice, modules: Option<&Path>, cache: &Path) -> Result<Self> {
         let kernel = match choice {
             Choice::File(image) => {
-                let (image, modules) = (image.clone(), modules.map(Path::to_path_buf));
-                Self { name: image.display().to_string(), image, modules }
+                let (image, modules) = (image.clone(), image::modules(image, modules)?);
+                Self { name: image.display().to_string(), image, modules, folder: None }
             }
             Choice::Line(line) => {
                 let suites =
@@ -69,33 +70,69 @@ impl Kernel {
                     .with_context(|| format!("there is no kernel {line} to be had"))?
             }
         };
-        require_image(&kernel.image)?;
+        image::require(&kernel.image).with_context(|| kernel.again())?;
         Ok(kernel)
+    }
+
+    /// What to do about files that are damaged.
+    pub fn again(&self) -> String {
+        match &self.folder {
+            Some(folder) => {
+                format!("kernel {} is damaged; remove {} to fetch it again", self.name, folder.display())
+            }
+            None => format!("kernel {} cannot be used", self.name),
+        }
     }
 }
 
 /// The newest kernel of a line, unpacked in the cache.
 fn fetched(line: &str, suites: &[&str], cache: &Path) -> Result<Kernel> {
-    let archive = Archive::new(suites, &cache.join("apt").join(line))?;
-    let offered = archive
-        .search(&format!("^linux-image-{}[.-].*cloud-amd64(-unsigned)?$", line.replace('.', "\\.")))?;
-    let package = newest(line, &offered).with_context(|| {
-        format!("Debian's {} offers no package linux-image-{line}*-cloud-amd64", suites.join(" and "))
-    })?;
+    let (package, archive) = match offered(line, suites, cache) {
+        Ok((package, archive)) => (package, Some(archive)),
+        // Without a network, one that was fetched earlier will do.
+        Err(error) => match newest(line, &fetched_before(cache)) {
+            Some(package) => {
+                eprintln!("vm       going on with {package}, which was fetched before: {error:#}");
+                (package, None)
+            }
+            None => return Err(error),
+        },
+    };
     let folder = cache.join("kernels").join(&package);
-    if !folder.is_dir() {
+    if let (Some(archive), false) = (archive, folder.is_dir()) {
         let new = cache.join("kernels").join(format!("{package}.new"));
         if new.exists() {
             fs::remove_dir_all(&new).with_context(|| format!("cannot remove {}", new.display()))?;
         }
         unpack(&archive, &package, &new)?;
         index_modules(&new)?;
-        image(&new)?;
+        image_file(&new)?;
         // Complete or not there at all.
         fs::rename(&new, &folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
-    let image = image(&folder)?;
-    Ok(Kernel { name: format!("{line} ({package})"), image, modules: Some(modules_folder(&folder)?) })
+    let image = image_file(&folder)?;
+    let modules = Some(modules_folder(&folder)?);
+    Ok(Kernel { name: format!("{line} ({package})"), image, modules, folder: Some(folder) })
+}
+
+/// The newest package of a line that the archive has.
+fn offered(line: &str, suites: &[&str], cache: &Path) -> Result<(String, Archive)> {
+    let archive = Archive::new(suites, &cache.join("apt").join(line))?;
+    let names = archive
+        .search(&format!("^linux-image-{}[.-].*cloud-amd64(-unsigned)?$", line.replace('.', "\\.")))?;
+    let package = newest(line, &names).with_context(|| {
+        format!(
+            "Debian's {} offers no package linux-image-{line}*-cloud-amd64, or cannot be reached",
+            suites.join(" and ")
+        )
+    })?;
+    Ok((package, archive))
+}
+
+/// The packages that are unpacked in the cache.
+fn fetched_before(cache: &Path) -> Vec<String> {
+    let entries = fs::read_dir(cache.join("kernels")).into_iter().flatten().filter_map(Result::ok);
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// Unpacks a kernel, whether it is in one package or, as from 7.2 on, in two that the first one names.
@@ -140,7 +177,7 @@ fn index_modules(folder: &Path) -> Result<()> {
 }
 
 /// Newer packages have the image beside its modules.
-fn image(folder: &Path) -> Result<PathBuf> {
+fn image_file(folder: &Path) -> Result<PathBuf> {
     let beside = modules_folder(folder)?.join("vmlinuz");
     if beside.is_file() { Ok(beside) } else { only_entry(&folder.join("boot"), "vmlinuz-") }
 }
@@ -160,30 +197,9 @@ fn only_entry(folder: &Path, start: &str) -> Result<PathBuf> {
     found.with_context(|| format!("{} holds no {start}*", folder.display()))
 }
 
-/// Fails for what a boot loader would not start either.
-fn require_image(file: &Path) -> Result<()> {
-    let mut head = [0; 0x206];
-    fs::File::open(file)
-        .with_context(|| format!("cannot open the kernel {}", file.display()))?
-        .read_exact(&mut head)
-        .with_context(|| format!("{} is too short to be a kernel", file.display()))?;
-    if !is_bzimage(&head) {
-        bail!(
-            "{} is no bzImage, the form in which x86 kernels are booted; remove it, or name the vmlinuz",
-            file.display()
-        );
-    }
-    Ok(())
-}
-
-/// Where a boot loader looks: the boot sector's signature and the header behind it.
-fn is_bzimage(head: &[u8]) -> bool {
-    head.get(0x1fe..0x200) == Some(&[0x55, 0xaa]) && head.get(0x202..0x206) == Some(b"HdrS")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Choice, is_bzimage, newest, parts, require_image};
+    use super::{Choice, newest, parts};
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
@@ -225,18 +241,5 @@ mod tests {
         let offered = names(&["linux-image-6.12.94+deb13-cloud-amd64", "linux-image-cloud-amd64"]);
         assert_eq!(newest("6.1", &offered), None);
         assert_eq!(newest("6.1", &[]), None);
-    }
-
-    #[test]
-    fn what_is_no_kernel_is_refused() {
-        let mut head = vec![0; 0x206];
-        assert!(!is_bzimage(&head));
-        head[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
-        head[0x202..0x206].copy_from_slice(b"HdrS");
-        assert!(is_bzimage(&head));
-        assert!(!is_bzimage(b"MZ"));
-        let this = std::env::current_exe().unwrap();
-        assert!(require_image(&this).unwrap_err().to_string().contains("no bzImage"));
-        assert!(require_image("/no/such/file".as_ref()).unwrap_err().to_string().contains("cannot open"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read as _, Write},
+    io::{self, Read as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
@@ -12,11 +12,14 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::console::{Event, Splitter, tail, trouble};
-use crate::setup::unpacked::QEMU;
+use super::{
+    console::{Event, Splitter, tail, trouble},
+    terminal::Terminal,
+};
+use crate::{setup::unpacked::QEMU, sh};
 
 /// Booting takes seconds; this is a machine that is stuck or a host that is very slow.
-pub const BOOT_LIMIT: Duration = Duration::from_mins(2);
+pub const BOOT_LIMIT: Duration = Duration::from_secs(90);
 
 /// How often the kernel's console is looked at.
 const GLANCE: Duration = Duration::from_millis(200);
@@ -29,18 +32,51 @@ pub enum Accelerator {
     Tcg,
 }
 
+impl Accelerator {
+    /// How much slower than on the host a test may be.
+    pub fn slow(self) -> u32 {
+        match self {
+            Self::Kvm => 1,
+            Self::Tcg => 8,
+        }
+    }
+}
+
+/// Who is told how a guest gets on.
+pub trait Audience {
+    /// The command's output.
+    fn output(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// The command is about to start, so long after the machine.
+    fn ready(&mut self, _boot: Duration) {}
+    /// Several times a second.
+    fn glance(&mut self) {}
+}
+
+/// Wants to know nothing.
+pub struct Nobody;
+
+impl Audience for Nobody {
+    fn output(&mut self, _bytes: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// What to boot.
 pub struct Guest<'a> {
     pub image: &'a Path,
     pub initramfs: &'a Path,
     /// Where the kernel's console is written to.
     pub console: PathBuf,
+    /// Where what the command writes into `KCHAOS_REPORT` is written to.
+    pub report: PathBuf,
     pub mark: &'a str,
     pub accelerator: Accelerator,
     /// For booting.
     pub boot_limit: Duration,
     /// For the command.
     pub limit: Duration,
+    /// What is typed here is the command's input.
+    pub terminal: Option<&'a Terminal>,
 }
 
 /// How a guest ended that did not end in an error.
@@ -54,10 +90,16 @@ pub enum Ending {
 
 impl Guest<'_> {
     /// Boots the machine, copies the command's output and waits for its end.
-    pub fn run(&self, output: &mut dyn Write) -> Result<Ending> {
+    pub fn run(&self, audience: &mut dyn Audience) -> Result<Ending> {
+        self.follow(self.command()?, audience)
+    }
+
+    fn follow(&self, mut qemu: Command, audience: &mut dyn Audience) -> Result<Ending> {
         // What an earlier boot left must not be taken for this one's.
-        let _ = fs::remove_file(&self.console);
-        let mut qemu = Running(self.command()?.spawn().context("cannot start QEMU")?);
+        for file in [&self.console, &self.report] {
+            let _ = fs::remove_file(file);
+        }
+        let mut qemu = Running(sh::dies_with_us(&mut qemu).spawn().context("cannot start QEMU")?);
         let bytes = reader(&mut qemu.0)?;
         let mut splitter = Splitter::new(self.mark);
         let started = Instant::now();
@@ -71,10 +113,19 @@ impl Guest<'_> {
                 Err(RecvTimeoutError::Timeout) => (Vec::new(), Vec::new(), true),
                 Err(RecvTimeoutError::Disconnected) => (splitter.rest(), Vec::new(), false),
             };
-            output.write_all(&shown).and_then(|()| output.flush()).context("cannot write the output")?;
+            if !shown.is_empty() {
+                audience.output(&shown).context("cannot write the output")?;
+            }
+            audience.glance();
             for event in events {
                 match event {
-                    Event::Ready => booted = Some(started.elapsed()),
+                    Event::Ready => {
+                        booted = Some(started.elapsed());
+                        audience.ready(started.elapsed());
+                        if let Some(input) = qemu.0.stdin.take() {
+                            Terminal::feed(input);
+                        }
+                    }
                     Event::Exit(code) => return Ok(Ending::Exited(code, booted.unwrap_or_default())),
                     Event::Failed(reason) => bail!("the guest could not start the command: {reason}"),
                 }
@@ -105,8 +156,10 @@ impl Guest<'_> {
             }
             if elapsed > self.boot_limit {
                 bail!(
-                    "the guest never answered: {} s after its start its init had not said a word{}",
-                    elapsed.as_secs(),
+                    "the guest never answered: {:.0} s after its start its init had not said a word; \
+                     {} may be damaged{}",
+                    elapsed.as_secs_f64(),
+                    self.image.display(),
                     tail(&console, 15)
                 );
             }
@@ -120,7 +173,7 @@ impl Guest<'_> {
         }
         if elapsed > boot + self.limit {
             bail!(
-                "the command was still running after {} s; --timeout gives it more{}",
+                "the command was still running after {} s and was ended{}",
                 self.limit.as_secs(),
                 tail(&console, 15)
             );
@@ -150,15 +203,17 @@ impl Guest<'_> {
             Accelerator::Kvm => qemu.args(["-accel", "kvm", "-cpu", "host"]),
         };
         qemu.args(["-smp", "1", "-m", "1024", "-no-reboot", "-nodefaults", "-display", "none"])
-            // The first port is the kernel's, the second our init's.
+            // The first port is the kernel's, the second our init's, the third for reports.
             .arg("-serial")
             .arg(format!("file:{}", self.console.display()))
-            .args(["-serial", "stdio", "-kernel"])
+            .args(["-serial", "stdio", "-serial"])
+            .arg(format!("file:{}", self.report.display()))
+            .arg("-kernel")
             .arg(self.image)
             .arg("-initrd")
             .arg(self.initramfs)
             .args(["-append", "console=ttyS0 panic=-1 oops=panic quiet"])
-            .stdin(Stdio::null())
+            .stdin(if self.terminal.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         Ok(qemu)
@@ -191,3 +246,6 @@ fn reader(qemu: &mut Child) -> Result<Receiver<Vec<u8>>> {
     });
     Ok(receiver)
 }
+
+#[cfg(test)]
+mod tests;
