@@ -57,8 +57,10 @@ fn main() {
     match mount_one("devtmpfs", "/dev", "devtmpfs").and_then(|()| raw("/dev/ttyS1")) {
         Ok((mut serial, cooked)) => {
             let ended = prepare().and_then(|()| work(&mut serial, &cooked));
-            // A shell may have left it in any state.
-            let _ = set_raw(&serial, cooked);
+            // The end of a shell hangs its terminal up, and what is open of it is of no use any more.
+            if let Ok((again, _)) = raw("/dev/ttyS1") {
+                serial = again;
+            }
             let last = match ended {
                 Ok(code) => format!("exit {code}"),
                 Err(reason) => format!("failed {}", reason.replace('\n', " ")),

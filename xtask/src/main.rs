@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Setup(args) => setup::main(&args).map(done),
         Command::Build => build::main().map(done),
-        Command::Demo(args) => demo::main(&args).map(done),
+        Command::Demo(args) => demo::main(&args),
         Command::Test(args) => test::main(&args).map(done),
         // The code of what ran in the guest.
         Command::Vm(args) => vm::main(&args),

@@ -29,11 +29,15 @@ pub use machine::Audience;
 use crate::{build, sh};
 use terminal::Terminal;
 
+/// Said of modules that cannot belong to a kernel.
+pub const FOREIGN_MODULES: &str =
+    "--modules belongs to a kernel whose path is given; Debian's come with theirs";
+
 /// Nobody works in one for longer.
 const SHELL_LIMIT: Duration = Duration::from_hours(24);
 
 /// What else is wanted where one types.
-const SHELL_COMPANIONS: [&str; 7] = ["dmesg", "grep", "head", "mount", "ps", "rm", "mkdir"];
+const SHELL_COMPANIONS: [&str; 9] = ["uname", "stty", "dmesg", "grep", "head", "mount", "ps", "rm", "mkdir"];
 
 /// Programs that come along where this machine has them.
 const COMPANIONS: [&str; 7] = ["sh", "cat", "env", "ls", "sleep", "ip", "tc"];
@@ -100,9 +104,9 @@ pub fn main(args: &Args) -> Result<ExitCode> {
 }
 
 /// Refuses modules that cannot belong to the kernels.
-pub fn check_modules(kernels: &[Choice], modules: Option<&Path>) -> Result<()> {
+fn check_modules(kernels: &[Choice], modules: Option<&Path>) -> Result<()> {
     if modules.is_some() && !kernels.iter().all(|kernel| matches!(kernel, Choice::File(_))) {
-        bail!("--modules belongs to a kernel whose path is given; Debian's come with theirs");
+        bail!(FOREIGN_MODULES);
     }
     Ok(())
 }
@@ -135,7 +139,8 @@ fn shell(lab: &Lab, kernel: &Kernel, args: &Args, kchaos: &Path, terminal: &Term
     Ok(report(kernel, &ended?))
 }
 
-fn report(kernel: &Kernel, run: &Run) -> u8 {
+/// Says how it went, and returns the command's code.
+pub fn report(kernel: &Kernel, run: &Run) -> u8 {
     eprintln!(
         "vm       kernel {}: booted in {:.1} s, ended with code {} after {:.1} s",
         kernel.name,

@@ -110,7 +110,8 @@ fn describe() -> String {
         let result = libc::ioctl(io::stdin().as_raw_fd(), libc::TIOCGWINSZ, size.as_mut_ptr());
         (result, size.assume_init())
     };
-    let (rows, columns) = if Errno::result(result).is_ok() { (size.ws_row, size.ws_col) } else { (24, 80) };
+    let (rows, columns) =
+        if Errno::result(result).is_ok() && size.ws_row > 0 { (size.ws_row, size.ws_col) } else { (24, 80) };
     let kind = env::var("TERM").unwrap_or_default();
     format!("{rows} {columns} {}", if kind.is_empty() { "dumb" } else { &kind })
 }
