@@ -3,7 +3,11 @@
 //! Static, so that the same file runs on a developer's machine, in a container without a shell and on a
 //! cluster node, whatever C library is there.
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -38,24 +42,56 @@ pub fn binary() -> Result<PathBuf> {
 
 /// Builds a program that needs no shared library, and returns where cargo has put it.
 pub fn static_program(package: &str, program: &str) -> Result<PathBuf> {
-    let host = sh::host()?;
-    let target = sh::target_dir()?;
+    let mut cargo = static_cargo("build", package)?;
+    sh::run(cargo.args(["--bin", program]))?;
+    let built = sh::target_dir()?.join(sh::host()?).join("release").join(program);
+    checked(built)
+}
+
+/// The same for a test, whose file has a number in its name that only cargo knows.
+pub fn static_test(package: &str, test: &str) -> Result<PathBuf> {
+    let mut cargo = static_cargo("test", package)?;
+    cargo.args(["--no-run", "--test", test, "--message-format=json-render-diagnostics"]);
+    // What it has to say to people it says on standard error.
+    let said = cargo.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
+    if !said.status.success() {
+        bail!("`{}` failed ({})", sh::shown(&cargo), said.status);
+    }
+    let built = executable(&String::from_utf8_lossy(&said.stdout), test);
+    checked(built.with_context(|| format!("cargo does not say where it has put the test {test}"))?)
+}
+
+/// A cargo that links the C library in.
+fn static_cargo(subcommand: &str, package: &str) -> Result<Command> {
     // Naming the target keeps these flags away from build scripts and macros, which must stay dynamic.
     let flags = format!("{} -C target-feature=+crt-static", env::var("RUSTFLAGS").unwrap_or_default());
     let mut cargo = sh::cargo()?;
     cargo
-        .args(["build", "--release", "--package", package, "--bin", program, "--target", &host])
+        .args([subcommand, "--release", "--package", package, "--target", &sh::host()?])
         .arg("--target-dir")
-        .arg(&target)
+        .arg(sh::target_dir()?)
         .env("RUSTFLAGS", flags.trim())
         // It would win over the line above.
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    sh::run(&mut cargo)?;
+    Ok(cargo)
+}
 
-    let built = target.join(host).join("release").join(program);
+fn checked(built: PathBuf) -> Result<PathBuf> {
     let content = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
     elf::require_static(&content).with_context(|| format!("{} is not a static binary", built.display()))?;
     Ok(built)
+}
+
+/// Looks for a test's program in cargo's messages, one JSON object in each line.
+fn executable(messages: &str, test: &str) -> Option<PathBuf> {
+    messages.lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let target = message.get("target")?;
+        let is_test = target.get("kind")?.as_array()?.iter().any(|kind| kind == "test");
+        let wanted = is_test && target.get("name")? == test;
+        let file = message.get("executable")?.as_str()?;
+        wanted.then(|| PathBuf::from(file))
+    })
 }
 
 /// A size with one decimal, rounded down.
@@ -66,7 +102,18 @@ fn mebibytes(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{LIMIT, mebibytes};
+    use super::{LIMIT, executable, mebibytes};
+
+    #[test]
+    fn a_tests_program_is_found_by_its_name() {
+        let messages = "\
+{\"reason\":\"compiler-artifact\",\"target\":{\"kind\":[\"bin\"],\"name\":\"host\"},\"executable\":\"/t/bin\"}
+{\"reason\":\"compiler-artifact\",\"target\":{\"kind\":[\"test\"],\"name\":\"cli\"},\"executable\":\"/t/cli-1\"}
+{\"reason\":\"compiler-artifact\",\"target\":{\"kind\":[\"test\"],\"name\":\"host\"},\"executable\":\"/t/host-2\"}
+{\"reason\":\"build-finished\",\"success\":true}";
+        assert_eq!(executable(messages, "host"), Some("/t/host-2".into()));
+        assert_eq!(executable(messages, "other"), None);
+    }
 
     #[test]
     fn sizes_are_for_people() {

@@ -7,6 +7,7 @@ mod bench;
 mod build;
 mod demo;
 mod elf;
+mod matrix;
 mod setup;
 mod sh;
 mod test;

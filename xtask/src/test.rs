@@ -1,66 +1,165 @@
 //! `cargo xtask test`: everything that must hold before a change is merged, cheapest first.
 
+mod checks;
+
 use std::{
+    cell::{OnceCell, RefCell},
+    fs,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{bench, build, setup, sh, toolchain, toolchain::Toolchain};
+use crate::{
+    bench,
+    matrix::{
+        Column, Matrix, Place, harness,
+        junit::{self, StageResult},
+        kernels_doc, snapshot, table,
+    },
+    setup, sh,
+};
 
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Leave out the dependency checks and the measurements
+    /// Leave out the dependency checks and the measurements, and all guests but one
     #[arg(long)]
     quick: bool,
+    /// Where to run the tests: host (this machine), a line of Debian's kernels, the path of a vmlinuz
+    #[arg(long, value_delimiter = ',', value_name = "PLACE,...")]
+    kernels: Vec<Place>,
+    /// The modules of the kernel whose path is given: the folder that holds modules.dep
+    #[arg(long, value_name = "DIR", requires = "kernels")]
+    modules: Option<PathBuf>,
+    /// Run only the tests with this in their names, and nothing that is no test
+    #[arg(long, value_name = "NAME")]
+    filter: Option<String>,
+    /// Handed on to the suite: a name, --exact, --nocapture, ...
+    #[arg(last = true, value_name = "ARGS")]
+    handed_on: Vec<String>,
+}
+
+impl Args {
+    /// What the suite is told to run; nothing stands for everything.
+    fn chosen(&self) -> Vec<String> {
+        self.filter.iter().chain(&self.handed_on).cloned().collect()
+    }
+
+    fn places(&self) -> Vec<Place> {
+        match (self.kernels.is_empty(), self.quick) {
+            (false, _) => self.kernels.clone(),
+            (true, false) => Place::all(),
+            (true, true) => Place::few(),
+        }
+    }
+}
+
+/// What the stages share.
+struct Gate<'a> {
+    args: &'a Args,
+    places: Vec<Place>,
+    matrix: OnceCell<Matrix>,
+    columns: RefCell<Vec<Column>>,
+}
+
+impl Gate<'_> {
+    fn matrix(&self) -> Result<&Matrix> {
+        self.matrix.get().context("the programs were not built")
+    }
 }
 
 /// One step of the gate.
 struct Stage {
     name: &'static str,
-    /// Left out by `--quick`.
-    slow: bool,
-    run: fn() -> Result<Outcome>,
+    kind: Kind,
+    run: fn(&Gate) -> Result<Outcome>,
+}
+
+/// When a stage is left out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Never.
+    Tests,
+    /// When single tests are asked for.
+    Check,
+    /// Then, and by `--quick`.
+    Slow,
 }
 
 /// How a stage that did not fail ended.
 enum Outcome {
     Passed,
-    /// It could not be done on this machine, for the reason given.
+    /// It could not be done on this machine, or was not asked for, for the reason given.
     Skipped(String),
 }
 
-const STAGES: [Stage; 9] = [
-    Stage { name: "formatting", slow: false, run: formatting },
-    Stage { name: "lints", slow: false, run: lints },
-    Stage { name: "lints of the eBPF programs", slow: false, run: ebpf_lints },
-    Stage { name: "licences, bans, sources", slow: true, run: dependencies },
-    Stage { name: "security advisories", slow: true, run: advisories },
-    Stage { name: "unit and property tests", slow: false, run: unit_tests },
-    Stage { name: "static binary", slow: false, run: || build::binary().map(|_| Outcome::Passed) },
-    Stage { name: "host tests", slow: false, run: host_tests },
-    Stage { name: "measurements", slow: true, run: || bench::quick(&built()?).map(|()| Outcome::Passed) },
+const STAGES: [Stage; 12] = [
+    Stage { name: "formatting", kind: Kind::Check, run: |_| checks::formatting() },
+    Stage { name: "lints", kind: Kind::Check, run: |_| checks::lints() },
+    Stage { name: "lints of the eBPF programs", kind: Kind::Check, run: |_| checks::ebpf_lints() },
+    Stage { name: "licences, bans, sources", kind: Kind::Slow, run: |_| checks::dependencies() },
+    Stage { name: "security advisories", kind: Kind::Slow, run: |_| checks::advisories() },
+    Stage { name: "unit and property tests", kind: Kind::Check, run: |_| unit_tests() },
+    Stage { name: "static programs", kind: Kind::Tests, run: programs },
+    Stage { name: "command line tests", kind: Kind::Check, run: |_| command_line_tests() },
+    Stage { name: "host tests", kind: Kind::Tests, run: |gate| suite(gate, |place| *place == Place::Host) },
+    Stage {
+        name: "kernel matrix",
+        kind: Kind::Tests,
+        run: |gate| suite(gate, |place| *place != Place::Host),
+    },
+    Stage {
+        name: "harness",
+        kind: Kind::Check,
+        run: |gate| harness::run(gate.matrix()?).map(|_| Outcome::Passed),
+    },
+    Stage {
+        name: "measurements",
+        kind: Kind::Slow,
+        run: |_| bench::quick(&built()?).map(|()| Outcome::Passed),
+    },
 ];
 
 /// Runs the command.
 pub fn main(args: &Args) -> Result<()> {
     let started = Instant::now();
+    let gate = Gate { args, places: args.places(), matrix: OnceCell::new(), columns: RefCell::default() };
+    let chosen = !args.chosen().is_empty();
+    if chosen {
+        println!("only tests that fit \"{}\": no lints, no other checks", args.chosen().join(" "));
+    }
     let mut rows = Vec::new();
-    let prepare = || setup::ensure(if args.quick { setup::Purpose::Test } else { setup::Purpose::Gate });
-    let mut failure = stage("setup", &mut rows, || prepare().map(|()| Outcome::Passed)).err();
-    for Stage { name, slow, run } in STAGES {
-        if failure.is_some() {
-            rows.push(Row { name, seconds: Duration::ZERO, result: "not run".into() });
-        } else if slow && args.quick {
-            rows.push(Row { name, seconds: Duration::ZERO, result: "left out (--quick)".into() });
+    let purpose = if args.quick || chosen { setup::Purpose::Test } else { setup::Purpose::Gate };
+    let mut failure = stage("setup", &mut rows, || setup::ensure(purpose).map(|()| Outcome::Passed)).err();
+    for Stage { name, kind, run } in STAGES {
+        if let Some(reason) = left_out(kind, args.quick, chosen) {
+            rows.push(Row::left_out(name, reason));
+        } else if failure.is_some() {
+            rows.push(Row::left_out(name, "not run"));
         } else {
-            failure = stage(name, &mut rows, run).err();
+            failure = stage(name, &mut rows, || run(&gate)).err();
         }
     }
-    println!("\n{}", table(&rows, started.elapsed()));
+    let columns = gate.columns.into_inner();
+    if failure.is_none() && !chosen {
+        failure = publish(&columns).err();
+    }
+    print_results(&columns);
+    println!("\n{}", lines(&rows, started.elapsed()));
+    let file = sh::target_dir()?.join("junit.xml");
+    let stages: Vec<junit::Stage> = rows.into_iter().map(Row::into_junit).collect();
+    junit::write(&file, &stages, &columns)?;
     failure.map_or(Ok(()), Err)
+}
+
+fn left_out(kind: Kind, quick: bool, chosen: bool) -> Option<&'static str> {
+    match kind {
+        Kind::Check | Kind::Slow if chosen => Some("left out (only some tests)"),
+        Kind::Slow if quick => Some("left out (--quick)"),
+        _ => None,
+    }
 }
 
 /// Runs one stage under a heading and notes how it went.
@@ -70,100 +169,90 @@ fn stage(name: &'static str, rows: &mut Vec<Row>, run: impl FnOnce() -> Result<O
     let outcome = run();
     let seconds = started.elapsed();
     let result = match &outcome {
-        Ok(Outcome::Passed) => "passed".to_owned(),
-        Ok(Outcome::Skipped(reason)) => format!("SKIPPED: {reason}"),
-        Err(_) => "FAILED".to_owned(),
+        Ok(Outcome::Passed) => StageResult::Passed,
+        Ok(Outcome::Skipped(reason)) => StageResult::Skipped(format!("SKIPPED: {reason}")),
+        Err(error) => StageResult::Failed(format!("{error:#}")),
     };
-    println!("-- {name}: {result} ({:.1} s)", seconds.as_secs_f64());
-    rows.push(Row { name, seconds, result });
+    let row = Row { name, seconds, result };
+    println!("-- {name}: {} ({:.1} s)", row.said(), seconds.as_secs_f64());
+    rows.push(row);
     outcome.map(drop).with_context(|| format!("the stage \"{name}\" failed"))
-}
-
-fn formatting() -> Result<Outcome> {
-    cargo(&["fmt", "--all", "--", "--check"])
-}
-
-/// With the feature `kernel-log`, too, which nothing else builds: both sides, as the build script passes it on.
-fn lints() -> Result<Outcome> {
-    cargo(&["clippy", "--all-targets", "--", "-D", "warnings"])?;
-    cargo(&["clippy", "--package", "chaos-daemon", "--features", "kernel-log", "--", "-D", "warnings"])
-}
-
-/// On the target they are written for, with the toolchain that builds them.
-fn ebpf_lints() -> Result<Outcome> {
-    let toolchain = Toolchain::find(&sh::cargo_path(), &sh::rustc_path())
-        .context("no Rust toolchain has the standard library's source; run `cargo xtask setup`")?;
-    let linker =
-        toolchain::program("bpf-linker").context("there is no bpf-linker; run `cargo xtask setup`")?;
-    // The one beside this cargo: clippy must be of the same version as the compiler.
-    let clippy = toolchain.cargo.with_file_name("cargo-clippy");
-    if !clippy.is_file() {
-        return ebpf_lints_on_the_host();
-    }
-    let scratch = sh::target_dir()?.join("ebpf-lints");
-    let mut command =
-        toolchain.command(&clippy, &linker, std::env::consts::ARCH, &scratch).map_err(anyhow::Error::msg)?;
-    command
-        .current_dir(sh::root()?)
-        .args(["clippy", "--release", "--package", "chaos-ebpf", "--bin", "chaos-ebpf"])
-        .args(toolchain::BUILD_STD)
-        .arg("--target-dir")
-        .arg(&scratch)
-        .args(["--", "-D", "warnings"]);
-    sh::run(&mut command)?;
-    Ok(Outcome::Passed)
-}
-
-/// The distribution packages clippy apart from its compiler; then ours reads the programs as if for this
-/// machine.
-fn ebpf_lints_on_the_host() -> Result<Outcome> {
-    let mut command = sh::cargo()?;
-    command
-        // Without unwinding: the programs have a panic handler and nothing else of the standard library.
-        .env("RUSTFLAGS", "-C panic=abort")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .args(["clippy", "--package", "chaos-ebpf", "--bin", "chaos-ebpf", "--target", &sh::host()?])
-        .args(["--", "-D", "warnings"]);
-    sh::run(&mut command)?;
-    Ok(Outcome::Passed)
-}
-
-fn dependencies() -> Result<Outcome> {
-    sh::run(deny()?.args(["check", "--hide-inclusion-graph", "bans", "licenses", "sources"]))?;
-    Ok(Outcome::Passed)
-}
-
-/// Only where the database of advisories can be reached: a machine without a network still has to test.
-fn advisories() -> Result<Outcome> {
-    let limit = Duration::from_mins(2);
-    if let Err(error) = sh::run_within(deny()?.args(["fetch", "db"]), limit) {
-        println!("{error:#}");
-        return Ok(Outcome::Skipped("the advisory database cannot be reached".into()));
-    }
-    sh::run(deny()?.args(["check", "--disable-fetch", "advisories"]))?;
-    Ok(Outcome::Passed)
-}
-
-fn deny() -> Result<std::process::Command> {
-    let program =
-        toolchain::program("cargo-deny").context("there is no cargo-deny; run `cargo xtask setup`")?;
-    let mut command = std::process::Command::new(program);
-    command.current_dir(sh::root()?);
-    Ok(command)
 }
 
 fn unit_tests() -> Result<Outcome> {
     cargo(&["test", "--package", "chaos-common", "--package", "chaos-daemon", "--package", "xtask"])
 }
 
-/// The tests that need a kernel, as root, against the binary that is shipped.
-fn host_tests() -> Result<Outcome> {
-    let mut command = sh::cargo_as_root()?;
-    sh::run(command.args(["test", "--package", "kchaos-tests"]).env("KCHAOS_BIN", built()?))?;
+/// Builds what runs on this machine and in guests alike.
+fn programs(gate: &Gate) -> Result<Outcome> {
+    let mut places = gate.places.clone();
+    if std::env::consts::ARCH != "x86_64" && gate.args.kernels.is_empty() {
+        places.retain(|place| *place == Place::Host);
+    }
+    let matrix = Matrix::new(&places, gate.args.modules.as_deref())?;
+    gate.matrix.get_or_init(|| matrix);
     Ok(Outcome::Passed)
 }
 
-/// The binary that the stage before has built.
+/// The tests of the command line and of the tests' own parts, as root, against the binary that is shipped.
+fn command_line_tests() -> Result<Outcome> {
+    let mut command = sh::cargo_as_root()?;
+    command
+        .args(["test", "--package", "kchaos-tests", "--lib", "--bins", "--test", "cli"])
+        .env("KCHAOS_BIN", built()?);
+    sh::run(&mut command)?;
+    Ok(Outcome::Passed)
+}
+
+/// The suite, in some of the places.
+fn suite(gate: &Gate, wanted: fn(&Place) -> bool) -> Result<Outcome> {
+    let columns = gate.matrix()?.run_suite(wanted, &gate.args.chosen())?;
+    if columns.is_empty() {
+        return Ok(Outcome::Skipped("no such place in this run".into()));
+    }
+    let failed: Vec<_> = columns
+        .iter()
+        .filter(|column| !column.problems().is_empty())
+        .map(|column| column.name.clone())
+        .collect();
+    if !failed.is_empty() {
+        println!("{}", table::failures(&columns));
+    }
+    gate.columns.borrow_mut().extend(columns);
+    if failed.is_empty() { Ok(Outcome::Passed) } else { bail!("the suite failed on {}", failed.join(", ")) }
+}
+
+/// Writes what was found out about kernels to where it is kept: nothing, if it was known.
+fn publish(columns: &[Column]) -> Result<()> {
+    let sound = || columns.iter().filter(|column| column.problems().is_empty()).map(|column| &column.report);
+    let root = sh::root()?;
+    let expectations = root.join("tests/expectations.toml");
+    let known = fs::read_to_string(&expectations)
+        .with_context(|| format!("cannot read {}", expectations.display()))?;
+    let doc = root.join("docs/KERNELS.md");
+    if kernels_doc::update(&doc, &kernels_doc::known_lines(&known)?, sound())? {
+        println!("{} is new: look at it and commit it", doc.display());
+    }
+    let file = root.join("tests/snapshots/verifier.json");
+    if std::env::var_os("KCHAOS_RENEW").is_some() && snapshot::renew(&file, sound())? {
+        println!("{} is new: look at it and commit it", file.display());
+    }
+    Ok(())
+}
+
+fn print_results(columns: &[Column]) {
+    if columns.is_empty() {
+        return;
+    }
+    println!("\n{}", table::table(columns));
+    for text in [table::skips(columns), table::failures(columns)] {
+        if !text.is_empty() {
+            println!("\n{text}");
+        }
+    }
+}
+
+/// The binary that an earlier stage has built.
 fn built() -> Result<PathBuf> {
     let binary = sh::target_dir()?.join("kchaos");
     if !binary.is_file() {
@@ -181,46 +270,35 @@ fn cargo(args: &[&str]) -> Result<Outcome> {
 struct Row {
     name: &'static str,
     seconds: Duration,
-    result: String,
+    result: StageResult,
 }
 
-fn table(rows: &[Row], total: Duration) -> String {
+impl Row {
+    fn left_out(name: &'static str, reason: &str) -> Self {
+        Self { name, seconds: Duration::ZERO, result: StageResult::Skipped(reason.to_owned()) }
+    }
+
+    fn said(&self) -> &str {
+        match &self.result {
+            StageResult::Passed => "passed",
+            StageResult::Skipped(reason) => reason,
+            StageResult::Failed(_) => "FAILED",
+        }
+    }
+
+    fn into_junit(self) -> junit::Stage {
+        junit::Stage { name: self.name, seconds: self.seconds, result: self.result }
+    }
+}
+
+fn lines(rows: &[Row], total: Duration) -> String {
     let line = |name: &str, seconds: &str, result: &str| format!("{name:<28}{seconds:>8}  {result}");
     let seconds = |time: Duration| format!("{:.1}", time.as_secs_f64());
     let mut lines = vec![line("stage", "seconds", "result")];
-    lines.extend(rows.iter().map(|row| line(row.name, &seconds(row.seconds), &row.result)));
+    lines.extend(rows.iter().map(|row| line(row.name, &seconds(row.seconds), row.said())));
     lines.push(line("total", &seconds(total), ""));
     lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::{Outcome, Row, stage, table};
-
-    #[test]
-    fn a_failure_is_noted_and_handed_on() {
-        let mut rows = Vec::new();
-        stage("one", &mut rows, || Ok(Outcome::Passed)).unwrap();
-        stage("two", &mut rows, || Ok(Outcome::Skipped("no network".into()))).unwrap();
-        let error = stage("three", &mut rows, || anyhow::bail!("broken")).unwrap_err();
-        assert_eq!(format!("{error:#}"), "the stage \"three\" failed: broken");
-        let results: Vec<_> = rows.iter().map(|row| row.result.as_str()).collect();
-        assert_eq!(results, ["passed", "SKIPPED: no network", "FAILED"]);
-    }
-
-    #[test]
-    fn the_table_lines_up() {
-        let row =
-            |name, seconds| Row { name, seconds: Duration::from_secs(seconds), result: "passed".into() };
-        let text = table(&[row("lints", 3), row("host tests", 120)], Duration::from_secs(123));
-        assert_eq!(
-            text,
-            "stage                        seconds  result\n\
-             lints                            3.0  passed\n\
-             host tests                     120.0  passed\n\
-             total                          123.0"
-        );
-    }
-}
+mod tests;

@@ -22,7 +22,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-pub use kernel::{Choice, Kernel};
+pub use kernel::{Choice, Kernel, LINES};
 pub use lab::{Job, Lab, Run};
 pub use machine::Audience;
 

@@ -12,7 +12,7 @@ use super::{debian::Archive, image};
 use crate::{setup::unpacked::DEPMOD, sh};
 
 /// The lines of kernels that kchaos is tried on, and where in Debian's archive they are.
-const LINES: [(&str, &[&str]); 4] = [
+pub const LINES: [(&str, &[&str]); 4] = [
     ("5.10", &["bullseye"]),
     ("6.1", &["bookworm"]),
     ("6.12", &["trixie"]),

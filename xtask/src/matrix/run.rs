@@ -1,0 +1,262 @@
+//! Runs the suite in every place: on this machine alone, in guests two at a time.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{Column, Place, Report, suite::Suite};
+use crate::{
+    sh,
+    vm::{Audience, Job, Lab},
+};
+
+/// For all tests together; in a guest that is translated as well.
+const LIMIT: Duration = Duration::from_mins(20);
+
+/// How often a word is said about a run that goes on.
+const WORD: Duration = Duration::from_secs(30);
+
+/// A guest has one CPU, and more than two at a time make no kernel's timing better.
+const AT_ONCE: usize = 2;
+
+/// Everything that the runs share.
+pub struct Matrix {
+    pub suite: Suite,
+    places: Vec<Place>,
+    modules: Option<PathBuf>,
+    /// Where guests can be made, if there are any.
+    lab: Option<Lab>,
+    logs: PathBuf,
+}
+
+/// The words of a command, for a place.
+pub type CommandIn<'a> = &'a (dyn Fn(&Place) -> Vec<String> + Sync);
+
+impl Matrix {
+    /// Builds what is run.
+    pub fn new(places: &[Place], modules: Option<&Path>) -> Result<Self> {
+        let guests = places.iter().any(|place| *place != Place::Host);
+        let logs = sh::target_dir()?.join("vm/logs");
+        fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
+        Ok(Self {
+            lab: guests.then(Lab::new).transpose()?,
+            suite: Suite::build()?,
+            places: places.to_vec(),
+            modules: modules.map(Path::to_path_buf),
+            logs,
+        })
+    }
+
+    /// Runs the suite in some of the places.
+    pub fn run_suite(&self, wanted: fn(&Place) -> bool, arguments: &[String]) -> Result<Vec<Column>> {
+        let places: Vec<&Place> = self.places.iter().filter(|place| wanted(place)).collect();
+        let suite = |place: &Place| match place {
+            Place::Host => self.suite.tests.display().to_string(),
+            Place::Guest(_) => "kchaos-suite".to_owned(),
+        };
+        self.run_in(&places, "", &|place| {
+            std::iter::once(suite(place)).chain(arguments.iter().cloned()).collect()
+        })
+    }
+
+    /// Runs a command in every place, with the suite's environment; the logs have this in their names.
+    pub fn run(&self, what: &str, command: CommandIn) -> Result<Vec<Column>> {
+        self.run_in(&self.places.iter().collect::<Vec<_>>(), what, command)
+    }
+
+    fn run_in(&self, places: &[&Place], what: &str, command: CommandIn) -> Result<Vec<Column>> {
+        let (hosts, guests): (Vec<_>, Vec<_>) = places.iter().partition(|place| ***place == Place::Host);
+        let mut columns = Vec::new();
+        for host in hosts {
+            columns
+                .push(self.column(host, what, |column, watch| self.on_host(&command(host), column, watch))?);
+        }
+        let todo = Mutex::new(guests.iter().enumerate());
+        let done = Mutex::new(Vec::new());
+        let next = || todo.lock().unwrap_or_else(PoisonError::into_inner).next();
+        thread::scope(|scope| {
+            let at_once = thread::available_parallelism().map_or(1, |cpus| cpus.get().min(AT_ONCE));
+            for _ in 0..at_once {
+                scope.spawn(|| {
+                    while let Some((index, place)) = next() {
+                        let words = command(place);
+                        let column = self
+                            .column(place, what, |column, watch| self.in_guest(place, &words, column, watch));
+                        done.lock().unwrap_or_else(PoisonError::into_inner).push((index, column));
+                    }
+                });
+            }
+        });
+        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        done.sort_by_key(|(index, _)| *index);
+        for (_, column) in done {
+            columns.push(column?);
+        }
+        Ok(columns)
+    }
+
+    /// One run, from the opening of its log to the reading of its report.
+    fn column(
+        &self,
+        place: &Place,
+        what: &str,
+        run: impl FnOnce(&mut Column, &mut Watch) -> Result<()>,
+    ) -> Result<Column> {
+        let name = place.name();
+        let file = |kind: &str| {
+            let parts: Vec<&str> =
+                [name.as_str(), what, kind].into_iter().filter(|part| !part.is_empty()).collect();
+            self.logs.join(parts.join("."))
+        };
+        let (log, report_file) = (file("log"), file("report.jsonl"));
+        // What an earlier run reported must not be taken for this one's.
+        let _ = fs::remove_file(&report_file);
+        let opened = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let mut watch = Watch::new(&name, opened, &report_file);
+        let mut column = Column {
+            name,
+            place: place.clone(),
+            boot: None,
+            seconds: Duration::ZERO,
+            report: Report::default(),
+            died: None,
+            code: None,
+            log,
+            report_file,
+        };
+        let started = Instant::now();
+        if let Err(error) = run(&mut column, &mut watch) {
+            column.died = Some(format!("{error:#}"));
+        }
+        column.seconds = started.elapsed();
+        column.boot = watch.boot;
+        column.report = Report::parse(&text(&column.report_file));
+        watch.say_the_end(&column);
+        Ok(column)
+    }
+
+    fn on_host(&self, words: &[String], column: &mut Column, watch: &mut Watch) -> Result<()> {
+        // Through env, as sudo does not hand variables on.
+        let mut command = sh::as_root("env").context("the tests need root, and there is no sudo")?;
+        command
+            .args(self.suite.environment(None))
+            .arg("KCHAOS_SLOW=1")
+            .arg(format!("KCHAOS_REPORT={}", column.report_file.display()))
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(watch.log.try_clone()?)
+            .stderr(watch.log.try_clone()?);
+        let mut child = sh::dies_with_us(&mut command).spawn().context("cannot start the suite")?;
+        let started = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if started.elapsed() > LIMIT {
+                child.kill()?;
+                child.wait()?;
+                bail!("the suite was still running after {} s and was ended", LIMIT.as_secs());
+            }
+            watch.glance();
+            thread::sleep(Duration::from_millis(100));
+        };
+        match status.code().and_then(|code| u8::try_from(code).ok()) {
+            Some(code) => column.code = Some(code),
+            None => bail!("the suite was ended by a signal ({status})"),
+        }
+        Ok(())
+    }
+
+    fn in_guest(
+        &self,
+        place: &Place,
+        words: &[String],
+        column: &mut Column,
+        watch: &mut Watch,
+    ) -> Result<()> {
+        let (Place::Guest(choice), Some(lab)) = (place, &self.lab) else {
+            bail!("there are no guests in this run");
+        };
+        let kernel = lab.kernel(choice, self.modules.as_deref())?;
+        let job = Job {
+            command: words,
+            environment: &self.suite.environment(Some(Path::new("/bin"))),
+            programs: &self.suite.programs(),
+            limit: LIMIT,
+            report: Some(&column.report_file),
+            terminal: None,
+        };
+        let run = lab.run(&kernel, &job, watch)?;
+        column.code = Some(run.code);
+        Ok(())
+    }
+}
+
+fn text(file: &Path) -> String {
+    // A run that died may have left anything, or nothing at all.
+    fs::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
+/// Follows one run: what it says goes into its log, and a word now and then to the user.
+struct Watch {
+    name: String,
+    log: File,
+    report: PathBuf,
+    boot: Option<Duration>,
+    said: Instant,
+}
+
+impl Watch {
+    fn new(name: &str, log: File, report: &Path) -> Self {
+        Self { name: name.to_owned(), log, report: report.to_path_buf(), boot: None, said: Instant::now() }
+    }
+
+    fn say(&mut self, what: &str) {
+        // In one piece, as another run may have something to say.
+        println!("{:<8} {what}", self.name);
+        self.said = Instant::now();
+    }
+
+    fn say_the_end(&mut self, column: &Column) {
+        let counts = column.report.counts();
+        let end = match (&column.died, column.problems().is_empty()) {
+            (Some(reason), _) => format!("died: {}", reason.lines().next().unwrap_or_default()),
+            (None, true) => "passed".to_owned(),
+            (None, false) => "FAILED".to_owned(),
+        };
+        self.say(&format!(
+            "{} passed, {} failed, {} skipped in {:.1} s: {end}",
+            counts.passed,
+            counts.failed,
+            counts.skipped,
+            column.seconds.as_secs_f64()
+        ));
+    }
+}
+
+impl Audience for Watch {
+    fn output(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.log.write_all(bytes)
+    }
+
+    fn ready(&mut self, boot: Duration) {
+        self.boot = Some(boot);
+        self.say(&format!("booted in {:.1} s", boot.as_secs_f64()));
+    }
+
+    fn glance(&mut self) {
+        if self.said.elapsed() > WORD {
+            let report = Report::parse(&text(&self.report));
+            let running = report.unended().last().unwrap_or("nothing that it tells of").to_owned();
+            self.say(&format!("{} tests done, running {running}", report.ended().count()));
+        }
+    }
+}
