@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use super::{Column, Place, Report, suite::Suite};
 use crate::{
     sh,
-    vm::{Audience, Job, Lab},
+    vm::{Audience, Choice, Job, Lab},
 };
 
 /// For all tests together; in a guest that is translated as well.
@@ -67,19 +67,24 @@ impl Matrix {
         })
     }
 
-    /// Runs a command in every place, with the suite's environment; the logs have this in their names.
+    /// Runs a command that is not the whole suite in every place; the logs have this in their names.
     pub fn run(&self, what: &str, command: CommandIn) -> Result<Vec<Column>> {
         self.run_in(&self.places.iter().collect::<Vec<_>>(), what, command)
     }
 
+    /// Guests beside each other; this machine before them, as its tests measure times.
     fn run_in(&self, places: &[&Place], what: &str, command: CommandIn) -> Result<Vec<Column>> {
-        let (hosts, guests): (Vec<_>, Vec<_>) = places.iter().partition(|place| ***place == Place::Host);
-        let mut columns = Vec::new();
-        for host in hosts {
-            columns
-                .push(self.column(host, what, |column, watch| self.on_host(&command(host), column, watch))?);
-        }
-        let todo = Mutex::new(guests.iter().enumerate());
+        let one = |place: &Place| {
+            let words = command(place);
+            self.column(place, what, |column, watch| match place {
+                Place::Host => self.on_host(&words, column, watch),
+                Place::Guest(choice) => self.in_guest(choice, &words, column, watch),
+            })
+        };
+        let (hosts, guests): (Vec<&Place>, Vec<&Place>) =
+            places.iter().copied().partition(|place| **place == Place::Host);
+        let mut columns: Vec<_> = hosts.into_iter().map(one).collect();
+        let todo = Mutex::new(guests.into_iter().enumerate());
         let done = Mutex::new(Vec::new());
         let next = || todo.lock().unwrap_or_else(PoisonError::into_inner).next();
         thread::scope(|scope| {
@@ -87,9 +92,7 @@ impl Matrix {
             for _ in 0..at_once {
                 scope.spawn(|| {
                     while let Some((index, place)) = next() {
-                        let words = command(place);
-                        let column = self
-                            .column(place, what, |column, watch| self.in_guest(place, &words, column, watch));
+                        let column = one(place);
                         done.lock().unwrap_or_else(PoisonError::into_inner).push((index, column));
                     }
                 });
@@ -97,10 +100,8 @@ impl Matrix {
         });
         let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         done.sort_by_key(|(index, _)| *index);
-        for (_, column) in done {
-            columns.push(column?);
-        }
-        Ok(columns)
+        columns.extend(done.into_iter().map(|(_, column)| column));
+        columns.into_iter().collect()
     }
 
     /// One run, from the opening of its log to the reading of its report.
@@ -139,7 +140,9 @@ impl Matrix {
         column.seconds = started.elapsed();
         column.boot = watch.boot;
         column.report = Report::parse(&text(&column.report_file));
-        watch.say_the_end(&column);
+        if what.is_empty() {
+            watch.say_the_end(&column);
+        }
         Ok(column)
     }
 
@@ -177,14 +180,12 @@ impl Matrix {
 
     fn in_guest(
         &self,
-        place: &Place,
+        choice: &Choice,
         words: &[String],
         column: &mut Column,
         watch: &mut Watch,
     ) -> Result<()> {
-        let (Place::Guest(choice), Some(lab)) = (place, &self.lab) else {
-            bail!("there are no guests in this run");
-        };
+        let lab = self.lab.as_ref().context("there are no guests in this run")?;
         let kernel = lab.kernel(choice, self.modules.as_deref())?;
         let job = Job {
             command: words,
@@ -254,7 +255,7 @@ impl Audience for Watch {
 
     fn glance(&mut self) {
         if self.said.elapsed() > WORD {
-            let report = Report::parse(&text(&self.report));
+            let report = Report::parse_runs(&text(&self.report)).pop().unwrap_or_default();
             let running = report.unended().last().unwrap_or("nothing that it tells of").to_owned();
             self.say(&format!("{} tests done, running {running}", report.ended().count()));
         }

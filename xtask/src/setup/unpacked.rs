@@ -61,13 +61,19 @@ impl Tool {
         Ok(sh::target_dir()?.join("vm").join(self.package))
     }
 
-    /// Downloads and unpacks it with what it needs.
-    pub fn unpack(&self) -> Result<()> {
+    /// Fails where nothing can be downloaded with what the machine has.
+    fn require_apt(&self, find: impl Fn(&str) -> Option<PathBuf>) -> Result<()> {
         for program in ["apt-get", "dpkg-deb"] {
-            if toolchain::program(program).is_none() {
+            if find(program).is_none() {
                 bail!("this machine has no {program}; install what Debian calls {} by hand", self.package);
             }
         }
+        Ok(())
+    }
+
+    /// Downloads and unpacks it with what it needs.
+    pub fn unpack(&self) -> Result<()> {
+        self.require_apt(toolchain::program)?;
         let folder = self.folder()?;
         let new = folder.with_extension("new");
         for old in [&new, &folder] {
@@ -181,7 +187,7 @@ fn parse_simulation(said: &str) -> Vec<String> {
 mod tests {
     use std::{fs, process::Command};
 
-    use super::{library_path, parse_simulation, relocate_qemu};
+    use super::{QEMU, library_path, parse_simulation, relocate_qemu};
 
     const SIMULATION: &str = "\
 NOTE: This is only a simulation!
@@ -201,6 +207,13 @@ Conf libfdt1 (1.6.1-4+b1 Debian:12.15/oldstable [amd64])
             ["libfdt1=1.6.1-4+b1", "libusb-1.0-0=2:1.0.26-1", "qemu-system-x86=1:7.2+dfsg-7+deb12u18+b3"]
         );
         assert!(parse_simulation("qemu-system-x86 is already the newest version").is_empty());
+    }
+
+    #[test]
+    fn without_apt_the_package_is_named() {
+        let error = QEMU.require_apt(|_| None).unwrap_err().to_string();
+        assert_eq!(error, "this machine has no apt-get; install what Debian calls qemu-system-x86 by hand");
+        assert!(QEMU.require_apt(|program| Some(program.into())).is_ok());
     }
 
     #[test]

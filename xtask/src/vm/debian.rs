@@ -176,7 +176,13 @@ fn parse_search(found: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mirrors, parse_search, parse_targets, sources};
+    use super::{Archive, Mirrors, parse_search, parse_targets, sources};
+
+    #[test]
+    fn a_cache_that_cannot_be_written_is_named() {
+        let error = Archive::new(&["bookworm"], "/proc/none".as_ref()).err().unwrap().to_string();
+        assert!(error.starts_with("cannot create /proc/none/lists"), "{error}");
+    }
 
     fn mirrors(main: &str, security: Option<&str>) -> Mirrors {
         Mirrors { main: Some(main.to_owned()), security: security.map(str::to_owned) }

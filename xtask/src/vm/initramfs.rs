@@ -34,6 +34,9 @@ pub fn build(contents: &Contents) -> Result<Vec<u8>> {
     }
     // Init's own complaints need it before devtmpfs is mounted.
     archive.character_device("/dev/console", 5, 1);
+    // Whoever looks up a name reads both.
+    archive.file("/etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n");
+    archive.file("/etc/resolv.conf", b"nameserver 127.0.0.1\n");
     archive.file("/init", &read(contents.init)?);
     archive.file("/kchaos/mark", contents.mark.as_bytes());
     archive.file("/kchaos/arguments", &zero_ended(contents.command));

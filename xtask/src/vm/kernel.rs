@@ -120,13 +120,16 @@ fn offered(line: &str, suites: &[&str], cache: &Path) -> Result<(String, Archive
     let archive = Archive::new(suites, &cache.join("apt").join(line))?;
     let names = archive
         .search(&format!("^linux-image-{}[.-].*cloud-amd64(-unsigned)?$", line.replace('.', "\\.")))?;
-    let package = newest(line, &names).with_context(|| {
+    Ok((pick(line, suites, &names)?, archive))
+}
+
+fn pick(line: &str, suites: &[&str], names: &[String]) -> Result<String> {
+    newest(line, names).with_context(|| {
         format!(
             "Debian's {} offers no package linux-image-{line}*-cloud-amd64, or cannot be reached",
             suites.join(" and ")
         )
-    })?;
-    Ok((package, archive))
+    })
 }
 
 /// The packages that are unpacked in the cache.
@@ -199,7 +202,7 @@ fn only_entry(folder: &Path, start: &str) -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Choice, newest, parts};
+    use super::{Choice, fetched_before, newest, parts, pick};
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
@@ -234,6 +237,25 @@ mod tests {
             parts("linux-image-7.2.12+deb13-cloud-amd64"),
             ["linux-binary-7.2.12+deb13-cloud-amd64", "linux-modules-7.2.12+deb13-cloud-amd64"]
         );
+    }
+
+    #[test]
+    fn without_a_package_and_without_a_network_one_line_says_so() {
+        let error = pick("6.1", &["bookworm"], &[]).unwrap_err().to_string();
+        assert!(error.contains("bookworm offers no package linux-image-6.1"), "{error}");
+        assert_eq!(error.lines().count(), 1);
+    }
+
+    #[test]
+    fn what_was_fetched_before_is_found_but_not_what_is_incomplete() {
+        let cache = std::env::temp_dir().join(format!("kchaos-kernels-{}", std::process::id()));
+        for name in ["linux-image-6.1.0-5-cloud-amd64", "linux-image-6.1.0-56-cloud-amd64.new"] {
+            std::fs::create_dir_all(cache.join("kernels").join(name)).unwrap();
+        }
+        let found = newest("6.1", &fetched_before(&cache));
+        std::fs::remove_dir_all(&cache).unwrap();
+        assert_eq!(found.as_deref(), Some("linux-image-6.1.0-5-cloud-amd64"));
+        assert!(fetched_before("/no/such/folder".as_ref()).is_empty());
     }
 
     #[test]

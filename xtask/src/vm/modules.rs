@@ -43,7 +43,12 @@ pub fn read(folder: &Path) -> Result<Vec<Module>> {
     }
     order
         .into_iter()
-        .map(|path| Ok(Module { name: module_name(&path), content: content(&folder.join(path))? }))
+        .map(|path| {
+            let file = folder.join(&path);
+            let content = content(&file)?;
+            require_object(&content).with_context(|| format!("{} cannot be loaded", file.display()))?;
+            Ok(Module { name: module_name(&path), content })
+        })
         .collect()
 }
 
@@ -89,6 +94,14 @@ fn module_name(file: &str) -> String {
     name.split('.').next().unwrap_or(name).replace('-', "_")
 }
 
+/// Fails for what no kernel would take for a module.
+fn require_object(content: &[u8]) -> Result<()> {
+    if !content.starts_with(b"\x7fELF") {
+        bail!("it is no kernel module");
+    }
+    Ok(())
+}
+
 /// A module's content; unpacked here, as not every kernel can do it by itself.
 fn content(file: &Path) -> Result<Vec<u8>> {
     let mut unpack = match file.extension().and_then(|extension| extension.to_str()) {
@@ -103,7 +116,7 @@ fn content(file: &Path) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Tree, module_name};
+    use super::{Tree, module_name, require_object};
 
     const DEPENDENCIES: &str = "\
 kernel/drivers/net/veth.ko.xz:
@@ -142,6 +155,13 @@ kernel/net/sched/act-mirred.ko:
     fn a_module_that_is_not_there_is_named() {
         let error = Tree::parse(DEPENDENCIES, "").resolve("overlay", &mut Vec::new()).unwrap_err();
         assert_eq!(error.to_string(), "this kernel has no module overlay");
+    }
+
+    #[test]
+    fn a_damaged_module_is_refused() {
+        assert!(require_object(b"\x7fELF\x02").is_ok());
+        assert!(require_object(b"").is_err());
+        assert!(require_object(b"\xfd7zXZ").is_err());
     }
 
     #[test]
