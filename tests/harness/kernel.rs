@@ -129,8 +129,12 @@ impl Held {
         ids.into_iter().find_map(|id| MapData::from_id(id).ok())
     }
 
-    /// Whether the experiment is armed.
+    /// Whether the experiment is armed. Before it has programs, a kchaos that starts looks at the maps of others, and holds
+    /// them for that moment.
     pub fn armed(&self) -> bool {
+        if self.programs.is_empty() {
+            return false;
+        }
         let scope = |map| Array::<_, Scope>::try_from(Map::Array(map)).ok()?.get(&0, 0).ok();
         self.map("KCHAOS_SCOPE").and_then(scope).is_some_and(|scope| scope.rules > 0)
     }

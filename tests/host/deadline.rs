@@ -217,7 +217,7 @@ fn a_stepped_wall_clock_changes_nothing() {
     let pid = kchaos.pid();
     let ended = kchaos.wait();
     assert_eq!(Some(0), ended.code, "{ended:?}");
-    assert_eq!("deadline", ended.json()["ended"]["reason"], "{ended:?}");
+    assert_eq!("time_box", ended.json()["ended"]["reason"], "{ended:?}");
     let late = ms(deadline, boot_ns());
     assert!(late < 2000.0 * f64::from(slow()), "kchaos ended {late} ms after the deadline");
     assert_nothing_left(&ns, &before, &held, pid);

@@ -26,7 +26,12 @@ fn the_tour() {
     assert!(row("baseline")["requests"].as_u64().unwrap() > scaled(500), "{rows}");
     let drop = row("drop");
     assert!(drop["outcome"]["faults"][0]["injected"].as_u64().unwrap() > 10, "{rows}");
-    assert!(drop["p99_ms"].as_f64().unwrap() > 10.0 * row("baseline")["p99_ms"].as_f64().unwrap(), "{rows}");
+    // On a slow machine much else takes its time.
+    let longer = 10.0 / f64::from(slow());
+    assert!(
+        drop["p99_ms"].as_f64().unwrap() > longer * row("baseline")["p99_ms"].as_f64().unwrap(),
+        "{rows}"
+    );
     let connect = row("connect");
     let refused = connect["errors"]["connection refused"].as_u64().unwrap();
     assert_eq!(

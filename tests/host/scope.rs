@@ -139,8 +139,8 @@ fn two_experiments_see_the_same_packets() {
     };
     let (first, second) = (start(), start());
     drop(calls(&ns, &cgroup, &["udp-send", &to, "500"]));
-    assert_eq!(500, first.stop().count(0, "matched"));
-    assert_eq!(500, second.stop().count(0, "matched"));
+    let ended = [first.stop(), second.stop()];
+    assert_eq!([500; 2], ended.each_ref().map(|e| e.count(0, "matched")), "{ended:?}");
 }
 
 fn packets_of_the_whole_host() {
@@ -259,6 +259,6 @@ fn experiments_of_two_containers_do_not_hide_packets_from_each_other() {
     };
     let (first, second) = (start(), start());
     drop(calls(&ns, &cgroup, &["udp-send", &to, "100"]));
-    assert_eq!(100, first.stop().count(0, "matched"));
-    assert_eq!(100, second.stop().count(0, "matched"));
+    let ended = [first.stop(), second.stop()];
+    assert_eq!([100; 2], ended.each_ref().map(|e| e.count(0, "matched")), "{ended:?}");
 }
