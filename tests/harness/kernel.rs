@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
+    process::Command,
     time::Duration,
 };
 
@@ -14,6 +15,7 @@ use aya::{
 use chaos_common::{control, rule::Rule, scope::Scope};
 
 use crate::{
+    NetNs, ends_with_us,
     suite::{Feature, Level, facts},
     wait_for,
 };
@@ -60,7 +62,7 @@ impl Lists {
 }
 
 /// The lists as they are now.
-pub fn lists(ns: &crate::NetNs) -> Lists {
+pub fn lists(ns: &NetNs) -> Lists {
     let mut text = ns.output("tc qdisc show");
     for device in devices(ns) {
         for hook in ["egress", "ingress"] {
@@ -163,12 +165,20 @@ pub fn has_tcx() -> bool {
     facts().level(Feature::TcEgress) == Level::Yes
 }
 
-/// What a killed kchaos held is gone: at once where there are links only, and after `kchaos clean` where there are not.
-/// Something must still live in the network namespace, or it cannot be found.
-pub fn assert_gone_after_kill(held: &Held) {
+/// What a killed kchaos held in a network namespace is gone: at once where there are links only, and after `kchaos clean`
+/// where there are not.
+pub fn assert_gone_after_kill(ns: &NetNs, held: &Held) {
     if !has_tcx() {
+        // Namespaces are found by the processes in them; those of the target may be killed before.
+        let mut resident = Command::new("sleep");
+        resident.arg("600");
+        ends_with_us(&mut resident);
+        ns.place(&mut resident);
+        let mut resident = resident.spawn().unwrap();
         let cleaned = crate::kchaos::run(&["clean"]);
         assert_eq!(Some(0), cleaned.code, "{cleaned:?}");
+        let _killed = resident.kill();
+        let _reaped = resident.wait();
     }
     wait_for("programs, maps and links are gone", Duration::from_secs(5), || held.alive().is_empty());
 }
@@ -185,7 +195,7 @@ pub fn cgroups_of(pid: u32) -> Vec<String> {
         .collect()
 }
 
-fn devices(ns: &crate::NetNs) -> Vec<String> {
+fn devices(ns: &NetNs) -> Vec<String> {
     ns.ip("-o link show")
         .lines()
         .filter_map(|l| l.split(": ").nth(1))

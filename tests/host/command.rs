@@ -68,7 +68,7 @@ fn dies_with_a_killed_kchaos() {
     let (pid, held) = (kchaos.pid(), kchaos.held());
     // Not `wait`, which reads its output to the end: the orphans hold its standard error open.
     drop(kchaos);
-    kernel::assert_gone_after_kill(&held);
+    kernel::assert_gone_after_kill(&ns, &held);
     let cleaned = kchaos::run(&["clean"]);
     assert_eq!(Some(0), cleaned.code, "{cleaned:?}");
     assert!(kernel::cgroups_of(pid).is_empty());

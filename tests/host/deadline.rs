@@ -63,7 +63,7 @@ impl Stage {
     fn assert_nothing_left(self) {
         let pid = self.kchaos.pid();
         drop(self.kchaos);
-        kernel::assert_gone_after_kill(&self.held);
+        kernel::assert_gone_after_kill(&self.ns, &self.held);
         assert_nothing_left(&self.ns, &self.before, &self.held, pid);
     }
 }
