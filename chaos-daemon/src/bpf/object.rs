@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aya::{
-    Ebpf, EbpfLoader,
+    Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, lpm_trie::Key},
 };
 use chaos_common::{ClauseBits, clause_bits, control, counters::Counters, host, rule::Rule, scope::Scope};
@@ -68,8 +68,11 @@ impl Object {
     fn load_as(features: &[Feature], sets_retval: bool) -> Result<Self, BpfError> {
         let sets_retval = u32::from(sets_retval);
         // The programs have no relocations against the kernel's BTF: not parsing it saves most of the start-up time.
-        let mut ebpf =
-            EbpfLoader::new().btf(None).override_global(host::SETS_RETVAL, &sets_retval, true).load(IMAGE)?;
+        let mut ebpf = EbpfLoader::new()
+            .btf(None)
+            .override_global(host::SETS_RETVAL, &sets_retval, true)
+            .verifier_log_level(log_level())
+            .load(IMAGE)?;
         let control = take(&mut ebpf, control::MAP_NAME)?;
         let counters = take(&mut ebpf, COUNTERS)?;
         #[cfg(feature = "kernel-log")]
@@ -199,6 +202,16 @@ impl Object {
     {
         let map = self.ebpf.map_mut(name).ok_or(BpfError::Absent(name))?;
         M::try_from(map).map_err(|error| BpfError::Map { name, error })
+    }
+}
+
+/// The verifier's whole log of a program that it refuses is for `RUST_LOG=debug`: writing it takes many times as long as
+/// the refusal, which old kernels give to programs that new ones take.
+fn log_level() -> VerifierLogLevel {
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        VerifierLogLevel::default()
+    } else {
+        VerifierLogLevel::STATS
     }
 }
 
