@@ -90,12 +90,14 @@ impl Kchaos {
         Self::start(ns, &words)
     }
 
-    /// Starts an experiment on a cgroup that is written as a file, `faults` being all of it that matters, and waits until it
-    /// injects.
-    pub fn run(ns: &NetNs, cgroup: &Cgroup, faults: &str) -> Self {
+    /// Starts an experiment on a cgroup that is written as a file, `faults` being the fields of each fault, and waits
+    /// until it injects.
+    pub fn run(ns: &NetNs, cgroup: &Cgroup, faults: &[String]) -> Self {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let text =
-            format!("duration = \"5m\"\nseed = 2026\n[target]\ncgroup = \"{}\"\n{faults}", cgroup.name());
+        let mut text = format!("duration = \"5m\"\nseed = 2026\n[target]\ncgroup = \"{}\"\n", cgroup.name());
+        for fields in faults {
+            text += &format!("[[fault]]\n{fields}\n");
+        }
         fs::write(file.path(), text).unwrap();
         Self::start(ns, &["run", file.path().to_str().unwrap()])
     }

@@ -105,11 +105,11 @@ pub fn main(groups: &[&'static [Test]], broken: &'static [Test], by_name: &'stat
     } else {
         groups.iter().copied().flatten().collect()
     };
-    if !arguments.list {
-        if let Err(reason) = begin() {
-            eprintln!("error: {reason}");
-            return ExitCode::from(101);
-        }
+    if !arguments.list
+        && let Err(reason) = begin()
+    {
+        eprintln!("error: {reason}");
+        return ExitCode::from(101);
     }
     let trials = chosen.into_iter().map(|test| Trial::ignorable_test(test.name(), || perform(test)));
     let conclusion = libtest_mimic::run(&arguments, trials.collect());

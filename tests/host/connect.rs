@@ -45,13 +45,10 @@ fn on_every_way(errnos: &[(&str, i32)]) {
     let (ns, cgroup) = (NetNs::new(), Cgroup::new("client"));
     let listeners: Vec<TcpListener> = errnos.iter().map(|_| listen(&ns, 0)).collect();
     let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
-    let faults: String = errnos
-        .iter()
-        .zip(&ports)
-        .map(|((name, _), port)| {
-            format!("[[fault]]\nkind = \"connect\"\nerrno = \"{name}\"\npeer = \":{port}\"\n")
-        })
-        .collect();
+    let fault = |((name, _), port): (&(&str, i32), &u16)| {
+        format!("kind = \"connect\"\nerrno = \"{name}\"\npeer = \":{port}\"")
+    };
+    let faults: Vec<String> = errnos.iter().zip(&ports).map(fault).collect();
     let kchaos = Kchaos::run(&ns, &cgroup, &faults);
     for ((name, number), port) in errnos.iter().zip(&ports) {
         for verb in ["connect", "udp-connect", "udp-send"] {
@@ -106,13 +103,13 @@ fn only_what_is_named() {
     // Far enough apart for the ports around them.
     let ports: Vec<u16> = (0..).map(|n| 20_000 + 10 * n).take(ROWS.len()).collect();
     let _listeners: Vec<TcpListener> = ports.iter().map(|port| listen(&ns, *port)).collect();
-    let mut faults = String::new();
+    let mut faults = Vec::new();
     for ((fields, ..), port) in ROWS.iter().zip(&ports) {
         let names = [("PORT", port), ("ABOVE", &(port + 1)), ("BELOW", &(port - 1))];
         let fields =
             names.into_iter().fold((*fields).to_owned(), |f, (name, p)| f.replace(name, &p.to_string()));
         let fields = fields.replace(", ", "\n");
-        faults += &format!("[[fault]]\nkind = \"connect\"\nerrno = \"{errno}\"\n{fields}\n");
+        faults.push(format!("kind = \"connect\"\nerrno = \"{errno}\"\n{fields}"));
     }
     let kchaos = Kchaos::run(&ns, &cgroup, &faults);
     for ((fields, verb, address, expected), port) in ROWS.iter().zip(&ports) {
@@ -129,7 +126,8 @@ fn only_what_is_named() {
     let kchaos = Kchaos::inject(&ns, "connect", &cgroup, &["--errno", errno, "--shadow"]);
     let got = calls(&ns, &cgroup, &["connect", &format!("{V4}:{}", ports[0]), "1"]);
     assert_eq!(1, got.ok, "shadow mode: {got:?}");
-    assert_eq!(0, kchaos.stop().count(0, "injected"));
+    let ended = kchaos.stop();
+    assert_eq!((1, 0), (ended.count(0, "matched"), ended.count(0, "injected")), "shadow mode: {ended:?}");
 }
 
 /// Where programs cannot choose the errno, another than EPERM is refused; tried on every kernel, as if it were old.

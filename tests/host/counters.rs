@@ -48,14 +48,11 @@ fn draws_are_right_at_the_ends_and_at_a_hundredth_of_a_percent() {
     let (ns, cgroup) = (NetNs::new(), Cgroup::new("busy"));
     let sinks = SHARES.map(|_| Sink::new(&ns, "::1".parse().unwrap()));
     let (errno, number) = an_errno();
-    let faults: String = SHARES
-        .iter()
-        .zip(&sinks)
-        .map(|((share, _), sink)| {
-            let to = sink.address;
-            format!("[[fault]]\nkind = \"connect\"\nerrno = \"{errno}\"\nprobability = \"{share}\"\npeer = \"{to}\"\n")
-        })
-        .collect();
+    let fault = |((share, _), sink): (&(&str, f64), &Sink)| {
+        let to = sink.address;
+        format!("kind = \"connect\"\nerrno = \"{errno}\"\nprobability = \"{share}\"\npeer = \"{to}\"")
+    };
+    let faults: Vec<String> = SHARES.iter().zip(&sinks).map(fault).collect();
     let count = scaled(200_000);
     let kchaos = Kchaos::run(&ns, &cgroup, &faults);
     let got = sinks

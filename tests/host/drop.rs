@@ -85,9 +85,9 @@ fn protocols_and_ports() {
     let port = socket.local_addr().unwrap().port();
     // With a probability of 0 % no fault hides packets from the next one: all of them see everything.
     let assert_matched = |words: &[&str], rows: &[(String, u64)]| {
-        let faults: String = rows
+        let faults: Vec<String> = rows
             .iter()
-            .map(|(fields, _)| format!("[[fault]]\nkind = \"drop\"\nprobability = \"0%\"\n{fields}\n"))
+            .map(|(fields, _)| format!("kind = \"drop\"\nprobability = \"0%\"\n{fields}"))
             .collect();
         let kchaos = Kchaos::run(&ns, &cgroup, &faults);
         let _sent = calls(&ns, &cgroup, words);

@@ -45,12 +45,12 @@ fn check_tells_the_truth() {
 }
 
 /// Starts the injection if it is said to work; expects that it is refused if not.
-fn attempt(works: bool, ns: &NetNs, kind: &str, cgroup: &Cgroup, flags: &[&str]) -> Option<Kchaos> {
+fn attempt(works: bool, ns: &NetNs, kind: &str, target: &Cgroup, flags: &[&str]) -> Option<Kchaos> {
     if works {
-        return Some(Kchaos::inject(ns, kind, cgroup, flags));
+        return Some(Kchaos::inject(ns, kind, target, flags));
     }
-    let words = [&["inject", kind, "--for", "60s", "--cgroup", cgroup.name()][..], flags].concat();
-    let ended = Kchaos::spawn(&words, |command| ns.place(command)).wait();
+    let command_line = [&["inject", kind, "--for", "60s", "--cgroup", target.name()][..], flags].concat();
+    let ended = Kchaos::spawn(&command_line, |command| ns.place(command)).wait();
     assert_eq!(Some(4), ended.code, "said not to work, and does: {ended:?}");
     None
 }
@@ -98,24 +98,24 @@ fn ingress(works: bool) {
     for (to, statistics, counter) in
         [("127.0.0.1:7600", "snmp", "Udp: InDatagrams"), ("[::1]:7600", "snmp6", "Udp6InDatagrams")]
     {
-        let received = || received(&ns, statistics, counter);
-        let before = received();
+        let read = || datagrams_read(&ns, statistics, counter);
+        let before = read();
         let send = || assert_eq!(COUNT, calls(&ns, &sender, &["udp-send", to, &COUNT.to_string()]).ok);
         if let Some(kchaos) = attempt(works, &ns, "drop", &receiver, &["--direction", "ingress"]) {
             send();
             let ended = kchaos.stop();
             assert_eq!((COUNT, COUNT), (ended.count(0, "matched"), ended.count(0, "injected")), "{ended:?}");
-            assert_eq!(before, received(), "{to}: nothing comes in");
+            assert_eq!(before, read(), "{to}: nothing comes in");
         }
         send();
-        wait_for("packets come in", Duration::from_secs(5), || received() == before + COUNT);
+        wait_for("packets come in", Duration::from_secs(5), || read() == before + COUNT);
     }
     let _killed = server.kill();
     let _reaped = server.wait();
 }
 
 /// A counter of the namespace: in `snmp6` a line with a name and a number, in `snmp` two lines of columns.
-fn received(ns: &NetNs, file: &str, counter: &str) -> u64 {
+fn datagrams_read(ns: &NetNs, file: &str, counter: &str) -> u64 {
     let text = ns.enter(|| std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap());
     let Some((protocol, column)) = counter.split_once(' ') else {
         let line = text.lines().find_map(|l| l.strip_prefix(counter)).unwrap();

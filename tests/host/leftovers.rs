@@ -29,11 +29,9 @@ fn furnished() -> NetNs {
 }
 
 fn start(ns: &NetNs, cgroup: &Cgroup) -> Kchaos {
-    let errno = an_errno().0;
-    let faults = format!(
-        "[[fault]]\nkind = \"drop\"\ndirection = \"both\"\n[[fault]]\nkind = \"connect\"\nerrno = \"{errno}\"\n"
-    );
-    Kchaos::run(ns, cgroup, &faults)
+    let drop = "kind = \"drop\"\ndirection = \"both\"".to_owned();
+    let connect = format!("kind = \"connect\"\nerrno = \"{}\"", an_errno().0);
+    Kchaos::run(ns, cgroup, &[drop, connect])
 }
 
 fn ends_without_a_trace(signal: Signal, code: Option<i32>) {

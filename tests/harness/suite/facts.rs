@@ -67,6 +67,7 @@ impl Facts {
         self.expected.as_ref()
     }
 
+    /// A machine of which this is known.
     #[cfg(test)]
     pub fn known(line: &str, answers: Levels, expected: Option<Levels>) -> Self {
         let answer = |(feature, answer)| Answer {

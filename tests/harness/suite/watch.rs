@@ -126,6 +126,7 @@ impl Watched {
     /// It has ended; what it died of, if it did.
     pub fn end(self) -> Failure {
         let current = CURRENT.lock().unwrap().take();
+        drop(self);
         let (failure, notes) = current.map_or((None, String::new()), |c| (c.failure, c.notes));
         let unknown = "it failed without a word".to_owned();
         let failure =
