@@ -25,6 +25,9 @@ pub fn helper(ns: &NetNs, cgroup: &Cgroup, words: &[&str]) -> Command {
     command
 }
 
+/// What stands for an errno where a call took longer than the caller waits.
+pub const TIMED_OUT: i32 = -1;
+
 /// What `kct` counted: how often a call succeeded, and failed by errno.
 #[derive(Debug, Default, Deserialize)]
 pub struct Calls {

@@ -73,7 +73,10 @@ fn drop_and_connect_hit_one_redis_as_asked_and_not_the_other() {
     }
     assert_eq!(2 * connects, ended.count(1, "matched"), "every connect of ours, and none of the other's");
     let refused = v4.failed.get(&number).copied().unwrap_or(0);
-    assert_eq!(v4.failed.values().sum::<u64>(), refused, "no other error than the one asked for: {v4:?}");
+    // A connect of which five packets in a row are lost gives up, on kernels before 6.5 one in some thousands.
+    let gave_up = v4.failed.get(&traffic::TIMED_OUT).copied().unwrap_or(0);
+    assert!(gave_up <= connects / 100, "{v4:?}");
+    assert_eq!(v4.failed.values().sum::<u64>() - gave_up, refused, "no other error than those: {v4:?}");
     assert_share("seen by the client", 0.25, refused, connects);
     drop(redis);
 }

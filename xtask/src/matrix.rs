@@ -12,9 +12,15 @@ pub mod snapshot;
 mod suite;
 pub mod table;
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
-use crate::vm::{Choice, LINES};
+use anyhow::{Result, bail};
+
+use crate::vm::{self, Choice, LINES};
 pub use report::Report;
 pub use run::Matrix;
 
@@ -49,6 +55,20 @@ impl Place {
     /// substitute, and this machine's is new.
     pub fn few() -> Vec<Self> {
         Self::all().into_iter().take(2).collect()
+    }
+
+    /// Refuses places whose logs would be one file, and modules that belong to none of them.
+    pub fn check(places: &[Self], modules: Option<&Path>) -> Result<()> {
+        let mut names: Vec<String> = places.iter().map(Self::name).collect();
+        names.sort_unstable();
+        if let Some([name, _]) = names.windows(2).find(|pair| pair.first() == pair.last()) {
+            bail!("two places of this run are called {name}: rename a file, or run them one after the other");
+        }
+        let own = |place: &Self| matches!(place, Self::Guest(Choice::File(_)));
+        if modules.is_some() && !places.iter().any(own) {
+            bail!(vm::FOREIGN_MODULES);
+        }
+        Ok(())
     }
 
     /// For people and for the names of files.
@@ -117,6 +137,10 @@ mod tests {
         assert_eq!("/boot/vmlinuz-6.5".parse::<Place>().unwrap().name(), "vmlinuz-6.5");
         assert!("6.2".parse::<Place>().unwrap_err().contains("5.10, 6.1"));
         assert_eq!(Place::few().len(), 2);
+        let [one, other] = ["/a/vmlinuz", "/b/vmlinuz"].map(|path| path.parse::<Place>().unwrap());
+        assert!(Place::check(&[one.clone(), other], None).unwrap_err().to_string().contains("vmlinuz"));
+        assert!(Place::check(&Place::all(), Some("/modules".as_ref())).is_err());
+        assert!(Place::check(&[one], Some("/modules".as_ref())).is_ok());
         assert!(Place::all().len() > 2);
     }
 

@@ -128,7 +128,7 @@ pub fn main(args: &Args) -> Result<()> {
     let gate = Gate { args, places: args.places(), matrix: OnceCell::new(), columns: RefCell::default() };
     let chosen = !args.chosen().is_empty();
     if chosen {
-        println!("only tests that fit \"{}\": no lints, no other checks", args.chosen().join(" "));
+        println!("only the suite, with \"{}\": no lints, no other checks", args.chosen().join(" "));
     }
     let mut rows = Vec::new();
     let purpose = if args.quick || chosen { setup::Purpose::Test } else { setup::Purpose::Gate };
@@ -189,6 +189,7 @@ fn programs(gate: &Gate) -> Result<Outcome> {
     if std::env::consts::ARCH != "x86_64" && gate.args.kernels.is_empty() {
         places.retain(|place| *place == Place::Host);
     }
+    Place::check(&places, gate.args.modules.as_deref())?;
     let matrix = Matrix::new(&places, gate.args.modules.as_deref())?;
     gate.matrix.get_or_init(|| matrix);
     Ok(Outcome::Passed)

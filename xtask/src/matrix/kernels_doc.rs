@@ -25,10 +25,9 @@ struct Table {
 /// Brings the table up to date for the lines that are known; says whether anything changed.
 pub fn update<'a>(file: &Path, known: &[String], reports: impl Iterator<Item = &'a Report>) -> Result<bool> {
     let before = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let Some((head, rest)) = before.split_once(BEGIN) else {
-        // The table is not wanted.
-        return Ok(false);
-    };
+    let (head, rest) = before
+        .split_once(BEGIN)
+        .with_context(|| format!("{} has no place for the table of kernels, {BEGIN}", file.display()))?;
     let (old, tail) = rest
         .split_once(END)
         .with_context(|| format!("{}: {BEGIN} is not followed by {END}", file.display()))?;
@@ -181,8 +180,15 @@ mod tests {
     fn what_was_not_asked_or_is_not_known_changes_nothing() {
         let reports = [report("6.1", ""), report("6.99", &egress("yes", "tcx"))];
         assert_eq!(after("same", DOC, &reports), (false, DOC.to_owned()));
-        let bare = "# no table\n";
-        assert_eq!(after("bare", bare, &[report("6.1", &egress("yes", "tcx"))]), (false, bare.to_owned()));
+    }
+
+    #[test]
+    fn a_lost_place_is_an_error_and_not_a_table_that_stays_old() {
+        let file = std::env::temp_dir().join(format!("kchaos-doc-bare-{}.md", std::process::id()));
+        fs::write(&file, "# no table\n").unwrap();
+        let error = update(&file, &[], std::iter::empty()).unwrap_err();
+        fs::remove_file(&file).unwrap();
+        assert!(error.to_string().contains("no place for the table"), "{error}");
     }
 
     #[test]

@@ -202,7 +202,7 @@ fn only_entry(folder: &Path, start: &str) -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Choice, fetched_before, newest, parts, pick};
+    use super::{Choice, LINES, fetched_before, newest, parts, pick};
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
@@ -215,6 +215,22 @@ mod tests {
         assert_eq!("./bzImage".parse(), Ok(Choice::File("./bzImage".into())));
         let error = "6.2".parse::<Choice>().unwrap_err();
         assert!(error.contains("5.10, 6.1, 6.12, 7.2"), "{error}");
+    }
+
+    /// A line that is only here would be run, and nothing that it does would be compared with anything.
+    #[test]
+    fn every_line_is_expected_and_has_its_costs() {
+        let text = |file: &str| {
+            std::fs::read_to_string(format!("{}/../tests/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+        };
+        let (expectations, costs) = (text("expectations.toml"), text("snapshots/verifier.json"));
+        for (line, _) in LINES {
+            assert!(expectations.contains(&format!("[\"{line}\"]")), "{line} in tests/expectations.toml");
+            assert!(
+                costs.contains(&format!("\"Linux {line}, rustc ")),
+                "{line} in tests/snapshots/verifier.json"
+            );
+        }
     }
 
     #[test]

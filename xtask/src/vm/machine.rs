@@ -28,7 +28,7 @@ const GLANCE: Duration = Duration::from_millis(200);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accelerator {
     Kvm,
-    /// Translation: works everywhere, ten times slower.
+    /// Translation: works everywhere, and is many times slower.
     Tcg,
 }
 

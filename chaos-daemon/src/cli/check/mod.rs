@@ -116,8 +116,8 @@ fn answer(feature: Feature, result: Result<Level, TrialError>) -> FeatureReport 
         serves: feature.serves(),
         answer,
         way,
-        probed: "ran an experiment with it on a process of its own, in a cgroup and a network namespace of its own, over \
-                 IPv4 and IPv6: the process met the fault, and the kernel counted it",
+        probed: "an experiment with it, on a process, in a cgroup and in a network namespace of its own, over the address \
+                 families that the host has: the process must meet the fault, and the kernel must count it",
         reason,
         remedy,
     }

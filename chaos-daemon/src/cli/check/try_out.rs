@@ -53,7 +53,14 @@ pub fn try_out(args: &TryOutArgs) -> Result<Exit, Failure> {
 }
 
 fn fate(what: What, address: IpAddr) -> Fate {
-    let Ok(socket) = UdpSocket::bind((address, 0)) else { return Fate::Absent };
+    let socket = match UdpSocket::bind((address, 0)) {
+        Ok(socket) => socket,
+        Err(error) => {
+            let number = error.raw_os_error().unwrap_or_default();
+            let absent = matches!(number, libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL);
+            return if absent { Fate::Absent } else { Fate::Failed(number) };
+        }
+    };
     let result = match what {
         What::Packet => return if arrives(&socket).is_ok() { Fate::Passed } else { Fate::Lost },
         What::Call => socket.local_addr().and_then(|own| socket.connect(own)),
