@@ -23,8 +23,10 @@ pub struct Args {
 pub fn main(args: &Args) -> Result<Exit, Failure> {
     // Without it, leftovers could not be told from what is in use, and "nothing was left behind" would be a lie.
     capabilities::check_clean()?;
-    let Leftovers { removed, stuck } = remove_leftovers(&Hierarchy::find()?);
+    let hierarchy = Hierarchy::find()?;
+    // First, as a network namespace may be found only by the processes that are ended with their cgroup.
     let (filters, failed) = filters();
+    let Leftovers { removed, stuck } = remove_leftovers(&hierarchy);
     let names =
         |paths: &[PathBuf]| -> Vec<String> { paths.iter().map(|p| p.display().to_string()).collect() };
     let removed: Vec<String> =

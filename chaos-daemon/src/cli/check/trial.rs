@@ -122,12 +122,12 @@ async fn keep_alive(session: &mut Session) -> TrialError {
 
 /// What the target sees.
 async fn see(cgroup: &OwnCgroup, what: What) -> Result<[Fate; 2], TrialError> {
-    let program = std::env::current_exe().context("finding this program")?;
     let what = match what {
         What::Packet => "packet",
         What::Call => "call",
     };
-    let words = [program.display().to_string(), "try-out".to_owned(), what.to_owned()];
+    // Not by its name: the file may be replaced while it runs.
+    let words = ["/proc/self/exe".to_owned(), "try-out".to_owned(), what.to_owned()];
     let child = cgroup.spawn(&words, Stdio::piped()).map_err(StartError::from)?;
     let output = child.wait_with_output().await.context("waiting for the trial's process")?;
     if !output.status.success() {
