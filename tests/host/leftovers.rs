@@ -6,7 +6,7 @@ use kchaos_tests::{Cgroup, Kchaos, NetNs, kernel, scaled, slow, suite::an_errno,
 use nix::sys::signal::Signal;
 
 kchaos_tests::tests! {
-    needs(TcEgress, CgroupIngress, CgroupConnect): after_ctrl_c, after_sigterm, after_a_closed_terminal;
+    needs(TcEgress, CgroupIngress, CgroupConnect): after_a_signal_that_asks;
     needs(full TcEgress, CgroupIngress, CgroupConnect): after_sigkill, after_a_crash;
     needs(TcEgress): interrupted_while_starting, a_start_that_fails_leaves_nothing;
 }
@@ -34,47 +34,46 @@ fn start(ns: &NetNs, cgroup: &Cgroup) -> Kchaos {
     Kchaos::run(ns, cgroup, &[drop, connect])
 }
 
-fn ends_without_a_trace(signal: Signal, code: Option<i32>) {
+fn ends_without_a_trace(signals: &[Signal], code: Option<i32>) {
     let ns = furnished();
     let cgroup = Cgroup::new("target");
     let before = kernel::lists(&ns);
-    let kchaos = start(&ns, &cgroup);
+    for signal in signals {
+        ends_as_it_began(&ns, &cgroup, &before, *signal, code);
+    }
+}
+
+fn ends_as_it_began(ns: &NetNs, cgroup: &Cgroup, before: &kernel::Lists, signal: Signal, code: Option<i32>) {
+    let kchaos = start(ns, cgroup);
     let (pid, held) = (kchaos.pid(), kchaos.held());
     // Egress on three devices; ingress, connect4/6 and sendmsg4/6 on the cgroup.
     let links = if kernel::has_tcx() { 8 } else { 5 };
     assert_eq!((6, links), (held.programs.len(), held.links.len()), "{held:?}");
     if kernel::has_tcx() {
-        kernel::lists(&ns).assert_as(&before, "while it ran");
+        kernel::lists(ns).assert_as(before, "while it ran");
     } else {
-        kernel::lists(&ns).assert_only_ours_added(&before);
+        kernel::lists(ns).assert_only_ours_added(before);
     }
     thread::sleep(Duration::from_millis(100));
     kchaos.signal(signal);
     let ended = kchaos.wait();
-    assert_eq!(code, ended.code, "{ended:?}");
+    assert_eq!(code, ended.code, "{signal}: {ended:?}");
     wait_for("programs, maps and links are gone", Duration::from_secs(5), || held.alive().is_empty());
-    kernel::lists(&ns).assert_as(&before, "afterwards");
+    kernel::lists(ns).assert_as(before, "afterwards");
     assert!(kernel::cgroups_of(pid).is_empty());
 }
 
-fn after_ctrl_c() {
-    ends_without_a_trace(Signal::SIGINT, Some(3));
-}
-
-fn after_sigterm() {
-    ends_without_a_trace(Signal::SIGTERM, Some(3));
-}
-
-fn after_a_closed_terminal() {
-    ends_without_a_trace(Signal::SIGHUP, Some(3));
+/// Ctrl-C, a service manager, a closed terminal.
+fn after_a_signal_that_asks() {
+    ends_without_a_trace(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP], Some(3));
 }
 
 fn after_sigkill() {
-    ends_without_a_trace(Signal::SIGKILL, None);
+    ends_without_a_trace(&[Signal::SIGKILL], None);
 }
 
 fn after_a_crash() {
-    ends_without_a_trace(Signal::SIGABRT, None);
+    ends_without_a_trace(&[Signal::SIGABRT], None);
 }
 
 /// Ctrl-C at any moment of the start ends cleanly, too.
