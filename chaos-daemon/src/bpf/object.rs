@@ -7,6 +7,7 @@ use aya::{
     maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, lpm_trie::Key},
 };
 use chaos_common::{ClauseBits, clause_bits, control, counters::Counters, host, rule::Rule, scope::Scope};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::{BpfError, Feature, Level, Need, clsact::Filters, feature::forced};
 use crate::engine::Tables;
@@ -67,8 +68,7 @@ impl Object {
 
     fn load_as(features: &[Feature], sets_retval: bool) -> Result<Self, BpfError> {
         let sets_retval = u32::from(sets_retval);
-        // The programs have no relocations against the kernel's BTF: not parsing it saves most of the start-up time.
-        let mut ebpf = EbpfLoader::new()
+        let mut ebpf = loader()
             .btf(None)
             .override_global(host::SETS_RETVAL, &sets_retval, true)
             .verifier_log_level(log_level())
@@ -203,6 +203,22 @@ impl Object {
         let map = self.ebpf.map_mut(name).ok_or(BpfError::Absent(name))?;
         M::try_from(map).map_err(|error| BpfError::Map { name, error })
     }
+}
+
+/// A loader that has not read the kernel's BTF, which our programs have no relocations against. `EbpfLoader::new` of aya 0.14
+/// always reads and parses all of it (5 MiB and 100,000 types, most of what a start would cost in time and memory) and takes
+/// it for absent if it cannot be opened: so for this one call no file can be. Nothing else runs meanwhile.
+fn loader() -> EbpfLoader<'static> {
+    let limits = getrlimit(Resource::RLIMIT_NOFILE);
+    let none = |hard| setrlimit(Resource::RLIMIT_NOFILE, 0, hard);
+    let restore = limits.ok().filter(|(_, hard)| none(*hard).is_ok());
+    let loader = EbpfLoader::new();
+    if let Some((soft, hard)) = restore
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, soft, hard)
+    {
+        tracing::warn!("putting the limit of open files back to {soft}: {error}");
+    }
+    loader
 }
 
 /// The verifier's whole log of a program that it refuses is for `RUST_LOG=debug`: writing it takes many times as long as
