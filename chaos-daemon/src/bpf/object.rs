@@ -206,7 +206,7 @@ impl Object {
 }
 
 /// A loader that has not read the kernel's BTF, which our programs have no relocations against. `EbpfLoader::new` of aya 0.14
-/// always reads and parses all of it (5 MiB and 100,000 types, most of what a start would cost in time and memory) and takes
+/// always reads and parses all of it (5 MiB and 100,000 types, most of the memory that a start would take) and takes
 /// it for absent if it cannot be opened: so for this one call no file can be. Nothing else runs meanwhile.
 fn loader() -> EbpfLoader<'static> {
     let limits = getrlimit(Resource::RLIMIT_NOFILE);

@@ -26,9 +26,8 @@ pub const BOOT_LIMIT: Duration = Duration::from_secs(90);
 const TRANSLATED_CPU: &str = "max,cx16=off,erms=off,fsrm=off";
 
 /// Without what costs a translated guest dearly and tests nothing: guards against speculation, checks and clearing of memory
-/// as it is handed out, pressure statistics, random addresses (QEMU keeps translated code by its address: a program that is
-/// started again at the same one is not translated again), and timers finer than a tick, as setting one leaves the guest.
-/// Together with [`TRANSLATED_CPU`] a test takes half as long.
+/// as it is handed out, pressure statistics, and random addresses (QEMU keeps translated code by its address: a program that
+/// is started again at the same one is not translated again). Together with [`TRANSLATED_CPU`] a test takes half as long.
 const KERNEL_LINE: &str = "console=ttyS0 panic=-1 oops=panic quiet mitigations=off norandmaps init_on_alloc=0 hardened_usercopy=off psi=0";
 
 /// How often the kernel's console is looked at.
