@@ -23,6 +23,8 @@ enum Name {
     Startup,
     /// What one packet costs
     Packet,
+    /// What matching costs with ever more rules, and against nftables; how fast rules are replaced
+    Match,
     /// Everything
     All,
 }
@@ -33,6 +35,7 @@ pub fn main(args: &Args) -> Result<()> {
     let name = match args.name {
         Name::Startup => "startup",
         Name::Packet => "packet",
+        Name::Match => "match",
         Name::All => "all",
     };
     measure(&build::binary()?, name, args.quick)

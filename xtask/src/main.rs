@@ -5,6 +5,7 @@
 
 mod bench;
 mod build;
+mod churn;
 mod demo;
 mod elf;
 mod matrix;
@@ -43,6 +44,8 @@ enum Command {
     Vm(vm::Args),
     /// Build, then measure
     Bench(bench::Args),
+    /// Start and end containers beside an experiment, and see that only the target is hit
+    Churn(churn::Args),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         // The code of what ran in the guest.
         Command::Vm(args) => vm::main(&args),
         Command::Bench(args) => bench::main(&args).map(done),
+        Command::Churn(args) => churn::main(&args).map(done),
     };
     match result {
         Ok(code) => code,

@@ -23,6 +23,7 @@ use anyhow::{Result, bail};
 use crate::vm::{self, Choice, LINES};
 pub use report::Report;
 pub use run::Matrix;
+pub use suite::Suite;
 
 /// Where the suite can run.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -65,7 +65,7 @@ const BPF_LINKER: Crate = Crate { name: "bpf-linker", version: "0.10.4" };
 const CARGO_DENY: Crate = Crate { name: "cargo-deny", version: "0.20.2" };
 
 /// In the order in which they are installed.
-pub const NEEDS: [Need; 12] = [
+pub const NEEDS: [Need; 16] = [
     Need {
         name: "static C library",
         why: "one binary that runs on every distribution",
@@ -108,6 +108,35 @@ pub const NEEDS: [Need; 12] = [
         check: redis,
         // The server's program is in here too; the package redis-server would start a service.
         fix: Fix::Packages(&["redis-tools"]),
+    },
+    Need {
+        name: "containerd",
+        why: "real pods and containers for the tests to find",
+        purpose: Purpose::Test,
+        check: containerd,
+        fix: Fix::Packages(&["containerd", "runc"]),
+    },
+    Need {
+        name: "network plugins",
+        why: "give the pods of the tests networks of their own",
+        purpose: Purpose::Test,
+        check: network_plugins,
+        fix: Fix::Packages(&["containernetworking-plugins"]),
+    },
+    Need {
+        name: "dnsmasq",
+        why: "a name server whose answers the tests change",
+        purpose: Purpose::Test,
+        check: || first_line(sh::system("dnsmasq").arg("--version")),
+        // Without the service that the package dnsmasq starts.
+        fix: Fix::Packages(&["dnsmasq-base"]),
+    },
+    Need {
+        name: "nft",
+        why: "the benchmarks compare with nftables",
+        purpose: Purpose::Test,
+        check: || first_line(sh::system("nft").arg("--version")),
+        fix: Fix::Packages(&["nftables"]),
     },
     Need {
         name: "rustfmt",
@@ -216,6 +245,27 @@ fn redis() -> Result<String, String> {
     } else {
         Err(format!("redis-check-rdb is no server: {said}"))
     }
+}
+
+/// The daemon, its client, the helper it starts for each pod, and what that starts to make containers.
+fn containerd() -> Result<String, String> {
+    for program in ["ctr", "runc"] {
+        first_line(sh::system(program).arg("--version"))?;
+    }
+    first_line(sh::system("containerd-shim-runc-v2").arg("-v"))?;
+    first_line(sh::system("containerd").arg("--version"))
+}
+
+/// Asks those that the tests' network is made of which versions of the interface they speak.
+fn network_plugins() -> Result<String, String> {
+    for name in ["ptp", "host-local", "loopback"] {
+        let mut plugin = Command::new(format!("/usr/lib/cni/{name}"));
+        let said = sh::output(plugin.env("CNI_COMMAND", "VERSION")).map_err(|error| format!("{error:#}"))?;
+        if !said.contains("0.4.0") {
+            return Err(format!("{name} does not speak version 0.4.0 of CNI, but {}", said.trim()));
+        }
+    }
+    Ok("CNI 0.4.0".to_owned())
 }
 
 fn cargo_answers(subcommand: &str) -> Result<String, String> {
