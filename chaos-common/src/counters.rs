@@ -27,11 +27,15 @@ pub enum Skip {
     Denied = 6,
     /// The kernel refused the effect (a helper failed): a bug or a limit, never silent.
     Failed = 7,
+    /// Its connection is none of those that `flows` has chosen, or it carries no ports to tell.
+    Flow = 8,
+    /// Its connection was there before the experiment, and `new_only` asks for new ones.
+    OldFlow = 9,
 }
 
 impl Skip {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Probability,
         Self::Lease,
         Self::Deadline,
@@ -40,6 +44,8 @@ impl Skip {
         Self::Shadow,
         Self::Denied,
         Self::Failed,
+        Self::Flow,
+        Self::OldFlow,
     ];
 
     /// Every reason must stand in [`Self::ALL`], at its number: adding one to the enumeration breaks this match, and a
@@ -53,7 +59,9 @@ impl Skip {
             | Self::Protected
             | Self::Shadow
             | Self::Denied
-            | Self::Failed => self as usize,
+            | Self::Failed
+            | Self::Flow
+            | Self::OldFlow => self as usize,
         }
     }
 
@@ -68,6 +76,8 @@ impl Skip {
             Self::Shadow => "shadow",
             Self::Denied => "denied",
             Self::Failed => "failed",
+            Self::Flow => "flow",
+            Self::OldFlow => "old_flow",
         }
     }
 }
@@ -80,16 +90,20 @@ pub struct Counters {
     pub matched: u64,
     /// Of these, how many were hit.
     pub injected: u64,
-    /// Of these, how many were not, by [`Skip`].
+    /// Packets that fit the rule and have no socket, so that nobody can say whose they are. Not among `matched`; never
+    /// hit.
+    pub unattributed: u64,
+    /// Of those matched, how many were not, by [`Skip`].
     pub skipped: [u64; SKIPS],
 }
 
 impl Counters {
     /// Adds the counts of another CPU.
     pub fn add(&mut self, other: &Self) {
-        let Self { matched, injected, skipped } = other;
+        let Self { matched, injected, unattributed, skipped } = other;
         self.matched += matched;
         self.injected += injected;
+        self.unattributed += unattributed;
         for (sum, n) in self.skipped.iter_mut().zip(skipped) {
             *sum += n;
         }
@@ -134,10 +148,11 @@ mod tests {
     #[test]
     fn sums_over_cpus() {
         let mut sum = Counters::default();
-        let cpu = Counters { matched: 5, injected: 2, skipped: [1, 0, 0, 0, 0, 2, 0, 0] };
+        let cpu =
+            Counters { matched: 5, injected: 2, unattributed: 1, skipped: [1, 0, 0, 0, 0, 2, 0, 0, 0, 0] };
         sum.add(&cpu);
         sum.add(&cpu);
-        assert_eq!(10, sum.matched);
+        assert_eq!((10, 2), (sum.matched, sum.unattributed));
         assert_eq!(10, sum.draws());
         assert_eq!(8, sum.hits());
     }

@@ -6,34 +6,55 @@
 
 use core::mem::{align_of, offset_of, size_of};
 
-use crate::{counters::Counters, rule::Rule, scope::Scope};
+use crate::{
+    counters::Counters,
+    memo::Memo,
+    rule::Rule,
+    scope::Scope,
+    table::{Block, Fields, Row, ShortCut},
+};
 
 const _: () = assert!(size_of::<Rule>() == 88 && align_of::<Rule>() == 8);
 const _: () = assert!(offset_of!(Rule, clauses) == 0);
 const _: () = assert!(offset_of!(Rule, exclude) == 8);
 const _: () = assert!(offset_of!(Rule, threshold) == 16);
-const _: () = assert!(offset_of!(Rule, seed) == 24);
-const _: () = assert!(offset_of!(Rule, start_ns) == 32);
-const _: () = assert!(offset_of!(Rule, deadline_ns) == 40);
-const _: () = assert!(offset_of!(Rule, pulse_on_ns) == 48);
-const _: () = assert!(offset_of!(Rule, pulse_off_ns) == 56);
-const _: () = assert!(offset_of!(Rule, hooks) == 64);
-const _: () = assert!(offset_of!(Rule, protocol) == 68);
-const _: () = assert!(offset_of!(Rule, action) == 72);
-const _: () = assert!(offset_of!(Rule, errno) == 76);
-const _: () = assert!(offset_of!(Rule, flags) == 80);
+const _: () = assert!(offset_of!(Rule, flows) == 24);
+const _: () = assert!(offset_of!(Rule, seed) == 32);
+const _: () = assert!(offset_of!(Rule, start_ns) == 40);
+const _: () = assert!(offset_of!(Rule, deadline_ns) == 48);
+const _: () = assert!(offset_of!(Rule, pulse_on_ns) == 56);
+const _: () = assert!(offset_of!(Rule, pulse_off_ns) == 64);
+const _: () = assert!(offset_of!(Rule, counters) == 72);
+const _: () = assert!(offset_of!(Rule, action) == 76);
+const _: () = assert!(offset_of!(Rule, errno) == 80);
+const _: () = assert!(offset_of!(Rule, flags) == 84);
 
-const _: () = assert!(size_of::<Scope>() == 40 && align_of::<Scope>() == 8);
-const _: () = assert!(offset_of!(Scope, cgroup_id) == 0);
-const _: () = assert!(offset_of!(Scope, cgroup_level) == 8);
-const _: () = assert!(offset_of!(Scope, rules) == 12);
-const _: () = assert!(offset_of!(Scope, portless) == 16);
-const _: () = assert!(offset_of!(Scope, protected) == 24);
-const _: () = assert!(offset_of!(Scope, tag) == 32);
-const _: () = assert!(offset_of!(Scope, flags) == 36);
+const _: () = assert!(size_of::<Scope>() == 32 && align_of::<Scope>() == 8);
+const _: () = assert!(offset_of!(Scope, depths) == 0);
+const _: () = assert!(offset_of!(Scope, rules) == 8);
+const _: () = assert!(offset_of!(Scope, tag) == 12);
+const _: () = assert!(offset_of!(Scope, flags) == 16);
+const _: () = assert!(offset_of!(Scope, generation) == 20);
+const _: () = assert!(offset_of!(Scope, salt) == 24);
 
-const _: () = assert!(size_of::<Counters>() == 16 + 8 * crate::counters::SKIPS);
+const _: () = assert!(size_of::<Memo>() == 16 && align_of::<Memo>() == 8);
+
+// No padding behind the last member: its bytes are copied as they are.
+const _: () = assert!(size_of::<Rule>() == offset_of!(Rule, flags) + 4);
+
+const _: () = assert!(size_of::<Row>() == 8 + 8 * crate::table::WORDS && align_of::<Row>() == 8);
+const _: () = assert!(size_of::<Block>() == 1024);
+const _: () = assert!(size_of::<ShortCut>() == 40 && align_of::<ShortCut>() == 8);
+const _: () = assert!(offset_of!(Fields, root6) == 1 << 18);
+const _: () = assert!(offset_of!(Fields, far_port) == 2 << 18);
+const _: () = assert!(offset_of!(Fields, near_port) == 5 << 17);
+const _: () = assert!(offset_of!(Fields, protocol) == 6 << 17);
+const _: () = assert!(offset_of!(Fields, matching) % 8 == 0);
+const _: () = assert!(size_of::<Fields>() == offset_of!(Fields, protected) + 8);
+
+const _: () = assert!(size_of::<Counters>() == 24 + 8 * crate::counters::SKIPS);
 const _: () = assert!(offset_of!(Counters, injected) == 8);
-const _: () = assert!(offset_of!(Counters, skipped) == 16);
+const _: () = assert!(offset_of!(Counters, unattributed) == 16);
+const _: () = assert!(offset_of!(Counters, skipped) == 24);
 
 const _: () = assert!(crate::control::MAP_NAME.len() <= 15);

@@ -6,7 +6,8 @@ pub mod hook {
     pub const EGRESS: u32 = 1 << 0;
     /// Packets that the target receives (cgroup ingress).
     pub const INGRESS: u32 = 1 << 1;
-    /// Calls that open a connection or send to an address (cgroup connect4/6, sendmsg4/6).
+    /// Calls that open a connection or send to an address (cgroup connect4/6, sendmsg4/6). The last one: there are
+    /// [`crate::table::HOOKS`].
     pub const CONNECT: u32 = 1 << 2;
 }
 
@@ -18,22 +19,27 @@ pub mod action {
     pub const ERRNO: u32 = 2;
 }
 
-/// Any transport protocol.
-pub const PROTOCOL_ANY: u32 = 0;
-
 /// [`Rule::flags`]: count what would be hit, hit nothing.
 pub const FLAG_SHADOW: u32 = 1 << 0;
+
+/// [`Rule::flags`]: only some connections are hit ([`Rule::flows`]).
+pub const FLAG_FLOWS: u32 = 1 << 1;
+
+/// [`Rule::flags`]: only connections that have begun while the experiment ran.
+pub const FLAG_NEW_ONLY: u32 = 1 << 2;
 
 /// One fault, as the kernel programs read it. Times are `CLOCK_BOOTTIME` in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Rule {
-    /// Clauses of which one must match.
+    /// Clauses of which one must match: bits of one word ([`crate::table::Fields::rule_of`] says which).
     pub clauses: u64,
-    /// Clauses of which none may match.
+    /// Clauses of which none may match: bits of the same word.
     pub exclude: u64,
     /// The share that is hit, on the scale of [`crate::draw::SCALE`].
     pub threshold: u64,
+    /// The share of connections that is hit at all, on the same scale; each is drawn for once and for all.
+    pub flows: u64,
     /// Where this rule's draws start ([`crate::draw::rule_seed`]).
     pub seed: u64,
     /// Injection starts here.
@@ -44,18 +50,14 @@ pub struct Rule {
     pub pulse_on_ns: u64,
     /// Length of the off phase that follows.
     pub pulse_off_ns: u64,
-    /// Where the rule applies: bits of [`hook`].
-    pub hooks: u32,
-    /// IP protocol number, or [`PROTOCOL_ANY`].
-    pub protocol: u32,
+    /// Where its counters are: the same through all generations.
+    pub counters: u32,
     /// What to do: one of [`action`].
     pub action: u32,
     /// For [`action::ERRNO`]: 1..=133.
     pub errno: u32,
     /// Bits of `FLAG_*`.
     pub flags: u32,
-    /// Keeps the size a multiple of eight.
-    pub reserved: u32,
 }
 
 #[cfg(feature = "user")]

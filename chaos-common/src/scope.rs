@@ -1,29 +1,51 @@
 //! The scope: whose packets and calls the programs look at, one per experiment.
 
-use crate::ClauseBits;
-
 /// [`Scope::flags`]: the protected table must be asked.
 pub const FLAG_PROTECTED_CGROUPS: u32 = 1 << 0;
+
+/// [`Scope::flags`]: a rule looks at whole connections, so they must be told apart.
+pub const FLAG_FLOWS: u32 = 1 << 1;
+
+/// [`Scope::flags`]: a rule wants new connections only, so the starts of connections must be noted.
+pub const FLAG_NEW_FLOWS: u32 = 1 << 2;
+
+/// [`Scope::flags`]: the target is everything in some network namespaces. Devices carry our programs there only; calls
+/// are told apart by the table of namespaces.
+pub const FLAG_NAMESPACES: u32 = 1 << 3;
+
+/// Network namespaces that a target may consist of.
+pub const MAX_NAMESPACES: usize = 64;
+
+/// Depths at which a target may have cgroups. Every packet is asked once for each.
+pub const MAX_DEPTHS: usize = 8;
+
+/// Cgroups that a target may have at a time.
+pub const MAX_TARGETS: usize = 4096;
+
+/// Protected cgroups below a target.
+pub const MAX_PROTECTED: usize = 1024;
+
+/// Connections whose start is remembered; the longest unused one is forgotten first.
+pub const MAX_NEW_FLOWS: usize = 65_536;
 
 /// What the programs of one experiment need to know before they look at rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Scope {
-    /// Id of the target's cgroup in the v2 hierarchy (its directory's inode number).
-    pub cgroup_id: u64,
-    /// Depth of that cgroup; the root is 0.
-    pub cgroup_level: u32,
-    /// How many entries of the rule table are in use.
+    /// Bit `d`: a cgroup of the target is at depth `d` of the v2 hierarchy (the root is 0). At most [`MAX_DEPTHS`]
+    /// bits; the ids are in the table of targets.
+    pub depths: u64,
+    /// How many rules there are; 0 until the experiment is armed.
     pub rules: u32,
-    /// Clauses without any port condition: all that can match a packet without ports (ICMP, a later fragment).
-    pub portless: ClauseBits,
-    /// Clauses that name protected far ends and ports: a match forbids injection.
-    pub protected: ClauseBits,
     /// The bit of `skb->tc_index` that marks a packet as judged by this experiment. A packet passes several devices on
     /// its way out (bridge, bond, VLAN, tunnel) and must be judged once.
     pub tag: u32,
     /// Bits of `FLAG_*`.
     pub flags: u32,
+    /// Which generation of the tables counts: 0 or 1. Programs read it once.
+    pub generation: u32,
+    /// Another number each time that tables are put in place: by it [`crate::memo`] tells them apart.
+    pub salt: u64,
 }
 
 #[cfg(feature = "user")]

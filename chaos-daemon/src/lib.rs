@@ -1,6 +1,6 @@
-//! The user side of kchaos. The way of a rule through it: [`config`] (text to a checked experiment), [`target`] (names to
-//! a cgroup), [`fault`] (one file per kind), [`engine`] (compiles, starts, keeps alive, ends), [`bpf`] (maps first, links
-//! last), [`metrics`] and reports. [`guard`] stands beside it; [`cli`] is what a person types.
+//! The user side of kchaos. The way of a rule through it: [`config`] (text to a checked experiment), [`target`] (names
+//! to a cgroup), [`fault`] (one file per kind), [`engine`] (compiles, starts, keeps alive, ends), [`bpf`] (maps first,
+//! links last), [`metrics`] and reports. [`guard`] and [`preview`] stand beside it; [`cli`] is what a person types.
 
 pub mod bpf;
 pub mod cli;
@@ -9,4 +9,6 @@ pub mod engine;
 pub mod fault;
 pub mod guard;
 pub mod metrics;
+pub mod preview;
+mod printable;
 pub mod target;

@@ -1,17 +1,26 @@
 //! Every map of the kernel side. User space fills all of them before anything is attached.
+//!
+//! The match tables hold two generations each, one behind the other, and are mapped into user space's memory: it
+//! writes the generation that does not count and then says that it counts ([`chaos_common::table`]). Only
+//! [`KCHAOS_FIELDS`] has one entry for each; the numbers in it are absolute. How many entries the others have is
+//! decided when they are made.
 
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, LpmTrie, PerCpuArray},
+    bindings::BPF_F_MMAPABLE,
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray},
     macros::btf_map,
 };
 use chaos_common::{
-    ClauseBits, MAX_RULES,
+    MAX_RULES,
     control::SLOTS,
     counters::Counters,
-    key::{MAX_PREFIXES, PortKey},
+    memo::{ENTRIES, Memo},
     rule::Rule,
-    scope::Scope,
+    scope::{MAX_NAMESPACES, MAX_NEW_FLOWS, MAX_PROTECTED, MAX_TARGETS, Scope},
+    table::{Block, Fields, GENERATIONS, MAX_BLOCKS, MAX_ROWS, MAX_SHORT_CUTS, Row, ShortCut},
 };
+
+const MAPPED: usize = BPF_F_MMAPABLE as usize;
 
 /// Lease and halt mark; the name is the contract of `chaos_common::control::MAP_NAME`.
 #[btf_map]
@@ -23,28 +32,44 @@ pub static KCHAOS_SCOPE: Array<Scope, 1> = Array::new();
 
 /// The faults in file order; `Scope::rules` says how many are in use.
 #[btf_map]
-pub static KCHAOS_RULES: Array<Rule, { MAX_RULES }> = Array::new();
+pub static KCHAOS_RULES: Array<Rule, { MAX_RULES * GENERATIONS }, { MAPPED }> = Array::new();
 
-/// What each rule did, by rule number.
+/// What each rule did, by `Rule::counters`.
 #[btf_map]
 pub static KCHAOS_COUNTERS: PerCpuArray<Counters, { MAX_RULES }> = PerCpuArray::new();
 
-/// IPv4 address of the far end to clauses.
+/// From a packet's fields to rows.
 #[btf_map]
-pub static KCHAOS_PEER4: LpmTrie<[u8; 4], ClauseBits, { MAX_PREFIXES }> = LpmTrie::new();
+pub static KCHAOS_FIELDS: Array<Fields, { GENERATIONS }, { MAPPED }> = Array::new();
 
-/// IPv6 address of the far end to clauses.
+/// The trie of addresses, by absolute number.
 #[btf_map]
-pub static KCHAOS_PEER6: LpmTrie<[u8; 16], ClauseBits, { MAX_PREFIXES }> = LpmTrie::new();
+pub static KCHAOS_BLOCKS: Array<Block, { MAX_BLOCKS * GENERATIONS }, { MAPPED }> = Array::new();
 
-/// Port of the far end to clauses.
+/// Its short cuts.
 #[btf_map]
-pub static KCHAOS_PPORT: LpmTrie<PortKey, ClauseBits, { MAX_PREFIXES }> = LpmTrie::new();
+pub static KCHAOS_SHORTCUT: Array<ShortCut, { MAX_SHORT_CUTS * GENERATIONS }, { MAPPED }> = Array::new();
 
-/// Port of the near end to clauses.
+/// Sets of clauses.
 #[btf_map]
-pub static KCHAOS_LPORT: LpmTrie<PortKey, ClauseBits, { MAX_PREFIXES }> = LpmTrie::new();
+pub static KCHAOS_ROWS: Array<Row, { MAX_ROWS * GENERATIONS }, { MAPPED }> = Array::new();
+
+/// Words in which a clause matches, by rows: what was found before ([`chaos_common::memo`]).
+#[btf_map]
+pub static KCHAOS_MEMO: Array<Memo, { ENTRIES }> = Array::new();
+
+/// The target's cgroups, by id.
+#[btf_map]
+pub static KCHAOS_TARGETS: HashMap<u64, u32, { MAX_TARGETS }> = HashMap::new();
+
+/// The target's network namespaces, by cookie, where it consists of namespaces.
+#[btf_map]
+pub static KCHAOS_NETNS: HashMap<u64, u32, { MAX_NAMESPACES }> = HashMap::new();
+
+/// Connections that have begun while the experiment ran, as `chaos_common::flow` names them.
+#[btf_map]
+pub static KCHAOS_FLOWS: LruHashMap<u64, u32, { MAX_NEW_FLOWS }> = LruHashMap::new();
 
 /// Cgroups below the target whose processes are protected, by id.
 #[btf_map]
-pub static KCHAOS_PROTECT: HashMap<u64, u32, 1024> = HashMap::new();
+pub static KCHAOS_PROTECT: HashMap<u64, u32, { MAX_PROTECTED }> = HashMap::new();

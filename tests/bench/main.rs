@@ -1,6 +1,8 @@
-//! Benchmarks: `cargo xtask bench [NAME] [--quick]`. Each prints what it measured and the bar it is held to; the exit code
-//! is 1 if a bar was missed.
+//! Benchmarks: `cargo xtask bench [NAME] [--quick]`. Each prints what it measured and the bar it is held to; the exit
+//! code is 1 if a bar was missed.
 
+mod matching;
+mod nftables;
 mod packet;
 mod startup;
 
@@ -24,6 +26,8 @@ enum Name {
     Startup,
     /// What a packet costs
     Packet,
+    /// What matching costs with ever more rules, and replacing them
+    Match,
     /// All of them
     All,
 }
@@ -40,15 +44,22 @@ struct Figure {
 fn main() -> ExitCode {
     let args = Args::parse();
     let mut figures = Vec::new();
-    if args.name != Name::Packet {
+    let wanted = |name| args.name == Name::All || args.name == name;
+    if wanted(Name::Startup) {
         figures.extend(startup::run(args.quick));
     }
-    if args.name != Name::Startup {
+    if wanted(Name::Packet) {
         figures.extend(packet::run(args.quick));
+    }
+    if wanted(Name::Match) {
+        figures.extend(matching::run(args.quick));
+        figures.extend(nftables::run(args.quick));
     }
     let mut missed = false;
     println!("\n{:<66} {:>12}  bar", "", "measured");
+    let slack = if args.quick { SLACK } else { 1.0 };
     for Figure { what, value, unit, below } in figures {
+        let below = below.map(|limit| limit * slack);
         let (bar, met) = match below {
             None => (String::new(), true),
             Some(limit) => (
@@ -56,11 +67,14 @@ fn main() -> ExitCode {
                 value < limit,
             ),
         };
-        println!("{what:<66} {value:>8.1} {unit:<3}  {bar}");
+        println!("{what:<66} {value:>8.2} {unit:<3}  {bar}");
         missed |= !met;
     }
     ExitCode::from(u8::from(missed))
 }
+
+/// In the standard test other things may run beside it: what is measured there may miss its bar by so much.
+const SLACK: f64 = 1.5;
 
 /// The middle of a list.
 fn median(mut values: Vec<f64>) -> f64 {

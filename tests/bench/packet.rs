@@ -1,18 +1,12 @@
 //! What one packet costs on egress, by `BPF_PROG_TEST_RUN` on this machine.
 
-use std::collections::BTreeMap;
-
-use chaos_daemon::{
-    bpf::{Feature, Object},
-    config,
-    engine::{Tables, boot_ns},
-    guard::protected::Protected,
-};
+use chaos_daemon::bpf::Feature;
+use kchaos_tests::programs::{Programs, ROOT};
 
 use super::{Figure, median};
 
 /// UDP from 127.0.0.1:9 to 127.0.0.1:5432.
-const PACKET: [u8; 46] = [
+pub const PACKET: [u8; 46] = [
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, // Ethernet
     0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1, // IPv4
     0, 9, 0x15, 0x38, 0, 12, 0, 0, // UDP
@@ -32,22 +26,17 @@ pub fn run(quick: bool) -> Vec<Figure> {
         (1..=30).map(|n| format!("[[fault]]\nkind = \"drop\"\npeer = \"10.{n}.0.0/16:80\"\n")).collect();
     vec![
         one("of another cgroup", rule, u64::MAX),
-        one("of the target, no fault matches", "[[fault]]\nkind = \"drop\"\npeer = \":80\"\n", 1),
-        one("of the target, one fault matches", rule, 1),
-        one("of the target, one of 31 faults matches", &(others.concat() + rule), 1),
+        one("of the target, no fault matches", "[[fault]]\nkind = \"drop\"\npeer = \":80\"\n", ROOT),
+        one("of the target, one fault matches", rule, ROOT),
+        one("of the target, one of 31 faults matches", &(others.concat() + rule), ROOT),
     ]
 }
 
-fn nanoseconds(faults: &str, cgroup_id: u64, repeat: u32) -> f64 {
-    let text = format!("duration = \"10m\"\n[target]\nhost = true\n{faults}");
-    let experiment = config::parse("bench", &text, "bench").unwrap();
-    let mut tables = Tables::compile(&experiment, &BTreeMap::default(), &Protected::default(), 1).unwrap();
-    tables.scope.cgroup_id = cgroup_id;
+/// Nanoseconds for [`PACKET`], sent by this process, where `cgroup` is the target.
+pub fn nanoseconds(faults: &str, cgroup: u64, repeat: u32) -> f64 {
     // No mark: the same packet is judged in every repetition.
-    tables.scope.tag = 0;
-    let mut object = Object::load(&[Feature::TcEgress.any_way()]).unwrap();
-    object.fill(&tables).unwrap();
-    object.arm(&tables, boot_ns(), u64::MAX).unwrap();
+    let mut programs = Programs::armed("inject", faults, &[Feature::TcEgress.any_way()], 0, cgroup);
+    let object = &mut programs.object;
     let mut one = || object.test_run("kchaos_egress", &PACKET, repeat).unwrap().duration.as_nanos() as f64;
     one();
     median((0..5).map(|_| one()).collect())

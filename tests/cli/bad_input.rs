@@ -85,9 +85,13 @@ fn a_file_that_is_not_there() {
 
 #[test]
 fn the_command_line_itself() {
-    for words in
-        [&["frobnicate"][..], &["run"], &["inject", "drop"], &["inject", "delay", "--for", "1s"], &["halt"]]
-    {
+    for words in [
+        &["frobnicate"][..],
+        &["run"],
+        &["inject", "drop"],
+        &["inject", "frobnicate", "--for", "1s"],
+        &["halt"],
+    ] {
         let ended = run(words);
         assert_eq!(Some(2), ended.code, "{words:?}: {ended:?}");
         assert!(ended.stderr.contains("Usage") || ended.stderr.contains("help"), "{ended:?}");

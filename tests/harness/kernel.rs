@@ -20,8 +20,8 @@ use crate::{
     wait_for,
 };
 
-/// What a network namespace holds that an injector could change or leave behind: tc, devices, routes and settings, line by
-/// line in the order of the kernel.
+/// What a network namespace holds that an injector could change or leave behind: tc, devices, routes and settings,
+/// line by line in the order of the kernel.
 #[derive(Debug)]
 pub struct Lists(Vec<String>);
 
@@ -47,12 +47,12 @@ impl Lists {
         panic!("{when}: in another order: {:#?} is now {:#?}", before.0, self.0);
     }
 
-    /// Expects that nothing was taken away or changed since `before`, and that what was added is ours: filters, the heads of
-    /// their priorities, and a clsact qdisc under them.
+    /// Expects that nothing was taken away or changed since `before`, and that what was added is ours: filters, the
+    /// heads of their priorities, and a clsact qdisc under them.
     pub fn assert_only_ours_added(&self, before: &Self) {
         let (gone, added) = (before.without(self), self.without(before));
         let ours = |line: &&str| {
-            line.contains(" kchaos_egress ")
+            [" kchaos_egress ", " kchaos_arrival "].iter().any(|name| line.contains(name))
                 || line.starts_with("qdisc clsact ")
                 || line.starts_with("filter protocol all pref ") && line.trim_end().ends_with(" bpf chain 0")
         };
@@ -131,8 +131,8 @@ impl Held {
         ids.into_iter().find_map(|id| MapData::from_id(id).ok())
     }
 
-    /// Whether the experiment is armed. Before it has programs, a kchaos that starts looks at the maps of others, and holds
-    /// them for that moment.
+    /// Whether the experiment is armed. Before it has programs, a kchaos that starts looks at the maps of others, and
+    /// holds them for that moment.
     pub fn armed(&self) -> bool {
         if self.programs.is_empty() {
             return false;
@@ -160,13 +160,14 @@ impl Held {
     }
 }
 
-/// Whether packets are reached by links, which die with kchaos, and not by filters, which a killed kchaos leaves behind.
+/// Whether packets are reached by links, which die with kchaos, and not by filters, which a killed kchaos leaves
+/// behind.
 pub fn has_tcx() -> bool {
     facts().level(Feature::TcEgress) == Level::Yes
 }
 
-/// What a killed kchaos held in a network namespace is gone: at once where there are links only, and after `kchaos clean`
-/// where there are not.
+/// What a killed kchaos held in a network namespace is gone: at once where there are links only, and after `kchaos
+/// clean` where there are not.
 pub fn assert_gone_after_kill(ns: &NetNs, held: &Held) {
     if !has_tcx() {
         // Namespaces are found by the processes in them; those of the target may be killed before.

@@ -1,16 +1,20 @@
-//! What the tests share: a network namespace and cgroups of their own, real servers, and the `kchaos` binary under test.
+//! What the tests share: a network namespace and cgroups of their own, real servers, and the `kchaos` binary under
+//! test.
 //!
-//! Everything made here is unmade when dropped. Tests on the kernel are one [`suite`] and run one at a time ([`serial`]),
-//! because they compare the kernel's own lists of programs and links before and after.
+//! Everything made here is unmade when dropped. Tests on the kernel are one [`suite`] and run one at a time
+//! ([`serial`]), because they compare the kernel's own lists of programs and links before and after.
 //!
 //! The same tests run on machines of very different speed. What depends on it is said here and nowhere else: limits are
 //! multiplied by [`slow`], counts divided by it ([`scaled`]).
 
 pub mod cgroup;
+pub mod containerd;
 pub mod kchaos;
 pub mod kernel;
 pub mod netns;
+pub mod programs;
 pub mod redis;
+pub mod replacing;
 pub mod suite;
 pub mod traffic;
 

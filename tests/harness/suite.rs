@@ -1,9 +1,9 @@
 //! The suite of tests on the kernel: which tests there are, what each needs, and what is written about them.
 //!
-//! It is one program that runs on this machine and, unchanged, in small virtual machines with other kernels. A test that
-//! needs what a kernel cannot do is skipped there only if `tests/expectations.toml` foresees that; otherwise it fails.
-//! Tests run one after the other on one thread, as they compare the kernel's own lists before and after; a lock keeps
-//! other processes' tests away.
+//! It is one program that runs on this machine and, unchanged, in small virtual machines with other kernels. A test
+//! that needs what a kernel cannot do is skipped there only if `tests/expectations.toml` foresees that; otherwise it
+//! fails. Tests run one after the other on one thread, as they compare the kernel's own lists before and after; a lock
+//! keeps other processes' tests away.
 
 mod expect;
 mod facts;
@@ -43,8 +43,9 @@ impl Test {
     }
 }
 
-/// The table of a module's tests, with what each group needs: names of [`Feature`], which may be in whichever way and quality
-/// this kernel has it; `full` before one where only the best will do; `guest` for tests that change the machine.
+/// The table of a module's tests, with what each group needs: names of [`Feature`], which may be in whichever way and
+/// quality this kernel has it; `full` before one where only the best will do; `guest` for tests that change the
+/// machine; `services` for those with real containers.
 #[macro_export]
 macro_rules! tests {
     ($(needs $needs:tt: $($test:ident),+;)+) => {
@@ -72,6 +73,9 @@ macro_rules! need {
     (guest) => {
         $crate::suite::Need::Guest
     };
+    (services) => {
+        $crate::suite::Need::Services
+    };
     (full $feature:ident) => {
         $crate::suite::Need::Full($crate::suite::Feature::$feature)
     };
@@ -80,8 +84,8 @@ macro_rules! need {
     };
 }
 
-/// An errno that `connect` faults can give here, for tests to which it does not matter which: EIO, which nothing else gives,
-/// where the kernel lets programs choose.
+/// An errno that `connect` faults can give here, for tests to which it does not matter which: EIO, which nothing else
+/// gives, where the kernel lets programs choose.
 pub fn an_errno() -> (&'static str, i32) {
     if facts().level(Feature::CgroupConnect) == Level::Yes {
         ("EIO", libc::EIO)
@@ -93,8 +97,16 @@ pub fn an_errno() -> (&'static str, i32) {
 /// How long one test may take on a machine that is not slow.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// Runs the tests that the command line asks for. With `KCHAOS_BROKEN`, those of `broken` instead of all others: the ones
-/// that must fail, by which the runner can be tested; and of them the ones in `by_name` only when asked for exactly.
+/// How long the one test goes on that is as long as one likes.
+pub fn churn() -> Duration {
+    const BRIEF: u64 = 15;
+    let seconds = std::env::var("KCHAOS_CHURN").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(BRIEF))
+}
+
+/// Runs the tests that the command line asks for. With `KCHAOS_BROKEN`, those of `broken` instead of all others: the
+/// ones that must fail, by which the runner can be tested; and of them the ones in `by_name` only when asked for
+/// exactly.
 pub fn main(groups: &[&'static [Test]], broken: &'static [Test], by_name: &'static [Test]) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
@@ -176,7 +188,7 @@ fn perform(test: &'static Test) -> Result<Completion, Failed> {
 
 /// Runs it under the watchdog, and says what it died of.
 fn caught(name: &'static str, run: impl FnOnce() + UnwindSafe) -> Result<(), watch::Failure> {
-    let watched = watch::Watched::start(name, LIMIT * slow());
+    let watched = watch::Watched::start(name, LIMIT * slow() + churn());
     let result = panic::catch_unwind(run);
     let failure = watched.end();
     result.map_err(|_payload| failure)

@@ -33,6 +33,9 @@ pub const TIMED_OUT: i32 = -1;
 pub struct Calls {
     /// Successes.
     pub ok: u64,
+    /// How long all of them took, for verbs that measure.
+    #[serde(default)]
+    pub nanos: u64,
     /// Failures by the errno's number.
     pub failed: std::collections::BTreeMap<i32, u64>,
 }

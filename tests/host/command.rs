@@ -1,12 +1,14 @@
 //! `target.command`: a command in a cgroup of its own, from its first instruction to its last.
 
-use std::{net::UdpSocket, time::Duration};
+use std::{net::UdpSocket, os::unix::process::CommandExt, time::Duration};
+
+use nix::sys::resource::{Resource, setrlimit};
 
 use kchaos_tests::{Kchaos, NetNs, kchaos, kct, kernel, scaled, suite::an_errno, wait_for};
 
 kchaos_tests::tests! {
     needs(CgroupConnect): connect_hits_the_first_call;
-    needs(TcEgress): drop_hits_the_first_call, ends_with_the_time_box, dies_with_a_killed_kchaos;
+    needs(TcEgress): gets_the_limits_that_kchaos_got, drop_hits_the_first_call, ends_with_the_time_box, dies_with_a_killed_kchaos;
 }
 
 fn connect_hits_the_first_call() {
@@ -38,6 +40,21 @@ fn hits_the_first_call(fault: &[&str]) {
     // What the command prints does not mix with the result.
     assert!(ended.stderr.contains("\"ok\""), "{ended:?}");
     assert!(kernel::cgroups_of(pid).is_empty());
+}
+
+/// kchaos may open more files than it was given at first; a program that uses select(2) must not.
+fn gets_the_limits_that_kchaos_got() {
+    let ns = NetNs::new();
+    let words = ["inject", "drop", "--for", "30s", "--", "sh", "-c", "echo limit $(ulimit -S -n)"];
+    let kchaos = Kchaos::spawn(&words, |command| {
+        ns.place(command);
+        // SAFETY: between fork and exec, one call that is safe there.
+        unsafe {
+            command.pre_exec(|| Ok(setrlimit(Resource::RLIMIT_NOFILE, 321, 4321)?));
+        }
+    });
+    let ended = kchaos.wait();
+    assert!(ended.stderr.contains("limit 321"), "{ended:?}");
 }
 
 /// At the end of the time box the command ends too, its children included, and its cgroup is gone.

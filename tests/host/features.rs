@@ -1,5 +1,5 @@
-//! `kchaos check` tells the truth: whatever it says, doing it comes to the same; and it says what is known in advance about
-//! this kernel.
+//! `kchaos check` tells the truth: whatever it says, doing it comes to the same; and it says what is known in advance
+//! about this kernel.
 
 use std::{net::TcpListener, time::Duration};
 
@@ -30,7 +30,8 @@ fn check_tells_the_truth() {
         }
         match feature {
             Feature::TcEgress => egress(answer),
-            Feature::CgroupIngress => ingress(answer.answer >= Level::Degraded),
+            Feature::TcIngress => ingress(answer.answer >= Level::Degraded, true),
+            Feature::CgroupIngress => ingress(answer.answer >= Level::Degraded, false),
             Feature::CgroupConnect => {
                 connect("EPERM", libc::EPERM, answer.answer >= Level::Degraded);
                 connect("EIO", libc::EIO, answer.answer == Level::Yes);
@@ -45,11 +46,11 @@ fn check_tells_the_truth() {
 }
 
 /// Starts the injection if it is said to work; expects that it is refused if not.
-fn attempt(works: bool, ns: &NetNs, kind: &str, target: &Cgroup, flags: &[&str]) -> Option<Kchaos> {
+fn attempt(works: bool, ns: &NetNs, kind: &str, target: &[&str], flags: &[&str]) -> Option<Kchaos> {
+    let command_line = [&["inject", kind, "--for", "60s"], target, flags].concat();
     if works {
-        return Some(Kchaos::inject(ns, kind, target, flags));
+        return Some(Kchaos::start(ns, &command_line));
     }
-    let command_line = [&["inject", kind, "--for", "60s", "--cgroup", target.name()][..], flags].concat();
     let ended = Kchaos::spawn(&command_line, |command| ns.place(command)).wait();
     assert_eq!(Some(4), ended.code, "said not to work, and does: {ended:?}");
     None
@@ -75,7 +76,9 @@ fn egress(answer: &Answer) {
     send(1);
     arrived(1);
     let flags = ["--protocol", "udp"];
-    if let Some(kchaos) = attempt(answer.answer >= Level::Degraded, &near, "drop", &cgroup, &flags) {
+    if let Some(kchaos) =
+        attempt(answer.answer >= Level::Degraded, &near, "drop", &["--cgroup", cgroup.name()], &flags)
+    {
         let links = kchaos.held().links.len();
         assert_eq!(answer.way.as_deref() == Some("tcx"), links > 0, "{links} links, and {answer}");
         send(COUNT);
@@ -88,9 +91,11 @@ fn egress(answer: &Answer) {
     arrived(1 + COUNT);
 }
 
-/// Lost at the door of a receiver, of which the kernel says how much it has read.
-fn ingress(works: bool) {
+/// Lost at the door of a receiver, of which the kernel says how much it has read. `whole`: of its network namespace.
+fn ingress(works: bool, whole: bool) {
     let (ns, receiver, sender) = (NetNs::new(), Cgroup::new("receiver"), Cgroup::new("sender"));
+    let path = ns.path();
+    let target = if whole { ["--netns", &path] } else { ["--cgroup", receiver.name()] };
     let mut server = traffic::helper(&ns, &receiver, &["serve", "7600"]).spawn().unwrap();
     wait_for("the server listens", Duration::from_secs(5), || {
         calls(&ns, &sender, &["connect", "127.0.0.1:7600", "1"]).ok == 1
@@ -101,7 +106,7 @@ fn ingress(works: bool) {
         let read = || datagrams_read(&ns, statistics, counter);
         let before = read();
         let send = || assert_eq!(COUNT, calls(&ns, &sender, &["udp-send", to, &COUNT.to_string()]).ok);
-        if let Some(kchaos) = attempt(works, &ns, "drop", &receiver, &["--direction", "ingress"]) {
+        if let Some(kchaos) = attempt(works, &ns, "drop", &target, &["--direction", "ingress"]) {
             send();
             let ended = kchaos.stop();
             assert_eq!((COUNT, COUNT), (ended.count(0, "matched"), ended.count(0, "injected")), "{ended:?}");
@@ -140,7 +145,7 @@ fn connect(name: &str, number: i32, works: bool) {
             }
         }
     };
-    if let Some(kchaos) = attempt(works, &ns, "connect", &cgroup, &["--errno", name]) {
+    if let Some(kchaos) = attempt(works, &ns, "connect", &["--cgroup", cgroup.name()], &["--errno", name]) {
         every_way(|got, number| got.failed.get(&number).copied().unwrap_or(0));
         let ended = kchaos.stop();
         assert_eq!((18, 18), (ended.count(0, "matched"), ended.count(0, "injected")), "{ended:?}");

@@ -1,21 +1,30 @@
-//! Tests on a real kernel, as root: real programs on real hooks, real servers, in network namespaces and cgroups made for
-//! the test. The kernel is this machine's, or that of a guest of `cargo xtask vm`; see `kchaos_tests::suite`.
+//! Tests on a real kernel, as root: real programs on real hooks, real servers, in network namespaces and cgroups made
+//! for the test. The kernel is this machine's, or that of a guest of `cargo xtask vm`; see `kchaos_tests::suite`.
 
 mod broken;
 mod clsact;
 mod command;
 mod connect;
+mod containers;
 mod counters;
 mod deadline;
 mod demo;
+mod differential;
 mod drop;
 mod features;
+mod follow;
 mod halt;
 mod leftovers;
 mod metrics;
+mod moves;
+mod names;
+mod netns;
 mod packets;
+mod pods;
+mod preview;
 mod protected;
 mod redis;
+mod replace;
 mod scope;
 mod seed;
 mod verifier;
@@ -27,20 +36,29 @@ use kchaos_tests::suite;
 fn main() -> ExitCode {
     let all = [
         features::TESTS,
+        follow::TESTS,
         verifier::TESTS,
         packets::TESTS,
         drop::TESTS,
         connect::TESTS,
+        containers::TESTS,
         clsact::TESTS,
         command::TESTS,
         counters::TESTS,
         deadline::TESTS,
         demo::TESTS,
+        differential::TESTS,
         halt::TESTS,
         leftovers::TESTS,
+        names::TESTS,
+        netns::TESTS,
         metrics::TESTS,
+        moves::TESTS,
+        pods::TESTS,
+        preview::TESTS,
         protected::TESTS,
         redis::TESTS,
+        replace::TESTS,
         scope::TESTS,
         seed::TESTS,
     ];

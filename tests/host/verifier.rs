@@ -1,13 +1,16 @@
-//! What each program costs the verifier and the CPU's instruction cache, held against a committed snapshot: a rise of more
-//! than a tenth fails until the snapshot is renewed on purpose (`KCHAOS_RENEW=1 cargo xtask test`).
+//! What each program costs the verifier and the CPU's instruction cache, held against a committed snapshot: a rise of
+//! more than a tenth fails until the snapshot is renewed on purpose (`KCHAOS_RENEW=1 cargo xtask test`).
 //!
-//! The verifier counts differently from kernel to kernel, and the programs differ from compiler to compiler; so there is
-//! one list for each line of both that the project is built and tested with. The costs go to the report; whoever runs the
-//! suite renews the snapshot from there, as a guest cannot write it.
+//! The verifier counts differently from kernel to kernel, and the programs differ from compiler to compiler; so there
+//! is one list for each line of both that the project is built and tested with. The costs go to the report; whoever
+//! runs the suite renews the snapshot from there, as a guest cannot write it.
 
 use std::collections::BTreeMap;
 
-use chaos_daemon::bpf::{COMPILER, Need, Object};
+use chaos_daemon::{
+    bpf::{COMPILER, Need, Object},
+    engine::Size,
+};
 use kchaos_tests::suite::{Feature, Level, emit, facts, note};
 use serde::Deserialize;
 use serde_json::json;
@@ -31,7 +34,7 @@ type Costs = BTreeMap<String, Cost>;
 fn measured() -> Costs {
     let works = |feature: &Feature| facts().level(*feature) > Level::No;
     let here: Vec<Need> = Feature::ALL.into_iter().filter(works).map(Feature::any_way).collect();
-    let object = Object::load(&here).unwrap();
+    let object = Object::load(&here, Size::LIMIT).unwrap();
     let costs = object.costs().unwrap().into_iter();
     costs.map(|(name, verified, jited)| (name.to_owned(), Cost { verified, jited })).collect()
 }

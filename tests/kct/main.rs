@@ -1,5 +1,6 @@
 //! A process to be the target of a test: makes calls, counts how they end, sends floods.
 
+mod each;
 mod ping;
 
 use std::{
@@ -38,6 +39,8 @@ enum Act {
         #[arg(default_value_t = 1)]
         threads: u64,
     },
+    /// Send UDP packets as fast as can be, and say how long it took
+    UdpTime { to: SocketAddr, count: u64 },
     /// Send UDP packets until killed, one every so many microseconds
     UdpFlood { to: SocketAddr, every_us: u64 },
     /// Send UDP packets one by one and print a line: `x` for each that fails, `.` for each that does not
@@ -50,11 +53,19 @@ enum Act {
     TcpBulk { at: SocketAddr, count: u64 },
     /// Accept TCP connections and receive UDP packets on a port until killed
     Serve { port: u16 },
+    /// Connect over TCP, say `connected`, and send whatever comes on standard input
+    TcpHold { to: SocketAddr },
+    /// Read lines such as `udp-send 10.0.0.1:80` and make these calls, whatever comes of them
+    CallEach,
+    /// Do nothing until killed
+    Wait,
 }
 
 #[derive(Default, Serialize)]
 struct Calls {
     ok: u64,
+    /// How long all of them took, where that is asked.
+    nanos: u64,
     failed: BTreeMap<i32, u64>,
 }
 
@@ -82,10 +93,26 @@ fn main() {
             let socket = UdpSocket::bind(any(to)).unwrap();
             spread(count, 1, || socket.send_to(&[7; 5000], to).map(drop))
         }
+        Act::UdpTime { to, count } => {
+            let socket = UdpSocket::bind(any(to)).unwrap();
+            let begun = Instant::now();
+            let ok = (0..count).filter(|_| socket.send_to(&[7; 16], to).is_ok()).count() as u64;
+            Calls { ok, nanos: u64::try_from(begun.elapsed().as_nanos()).unwrap(), ..Calls::default() }
+        }
         Act::UdpFlood { to, every_us } => flood(to, Duration::from_micros(every_us)),
         Act::Ping { to, count } => ping::send(to, count),
         Act::TcpBulk { at, count } => bulk(at, count),
         Act::Serve { port } => serve(port),
+        Act::TcpHold { to } => {
+            let mut connection = TcpStream::connect(to).unwrap();
+            println!("connected");
+            let _closed = std::io::copy(&mut std::io::stdin(), &mut connection);
+            return;
+        }
+        Act::CallEach => return each::make(),
+        Act::Wait => loop {
+            thread::park();
+        },
     };
     println!("{}", serde_json::to_string(&calls).unwrap());
 }

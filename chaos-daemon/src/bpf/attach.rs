@@ -1,26 +1,17 @@
-//! Programs loaded, and attached to their hooks.
+//! Programs loaded, attached to the target's cgroups, and detached. ([`super::devices`] does it for network devices.)
 //!
-//! Links are BPF links wherever the kernel has them: objects that live as long as this process holds their descriptor, so
-//! that a killed kchaos leaves nothing attached. Egress before Linux 6.6 is the exception: see [`super::clsact`].
+//! Links are BPF links wherever the kernel has them: objects that live as long as this process holds their descriptor,
+//! so that a killed kchaos leaves nothing attached. Egress before Linux 6.6 is the exception: see [`super::clsact`].
 
-use std::{
-    os::fd::{AsFd, AsRawFd},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, os::fd::AsFd};
 
 use aya::programs::{
-    CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, LinkOrder, Program, ProgramError,
-    SchedClassifier, TcAttachType, tc::TcAttachOptions,
+    CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Program, ProgramError,
 };
+use chaos_common::scope::{MAX_DEPTHS, MAX_TARGETS};
 
-use super::{
-    BpfError, Feature, Level, Object,
-    clsact::Runs,
-    feature::{Place, forced},
-};
-use crate::engine::boot_ns;
-use crate::target::{NetNs, Target, inside};
-use chaos_common::control::LEASE_NS;
+use super::{BpfError, Feature, Level, Object, devices::Link, feature::Place};
+use crate::{guard::run_dir, target::Cgroup};
 
 /// Where programs were attached, and by which ways.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,121 +48,79 @@ impl Object {
         })
     }
 
-    /// Attaches every loaded program to the target: all of them or, by dropping what was attached so far, none.
-    pub fn attach(&mut self, target: &Target) -> Result<Attached, BpfError> {
-        let mut attached = Attached::default();
-        self.attach_cgroup(&target.cgroup.dir)?;
-        if self.features().any(|feature| feature.place() == Place::Devices) {
-            for namespace in &target.namespaces {
-                inside(namespace, || {
-                    let devices = devices()?;
-                    self.attach_devices(namespace, &devices, &mut attached)
-                })??;
-            }
+    /// Where everything sits now.
+    pub fn attached(&self) -> Attached {
+        Attached {
+            devices: self.devices(),
+            reduced: self.features().filter(|f| self.level(*f) == Level::Reduced).collect(),
+            remarks: self.remarks.clone(),
         }
-        attached.reduced = self.features().filter(|f| self.level(*f) == Level::Reduced).collect();
-        Ok(attached)
     }
 
-    /// Attaches the programs for packets to devices of `namespace`, which the calling thread must be in, before all others
-    /// there.
-    fn attach_devices(
-        &mut self,
-        namespace: &Arc<NetNs>,
-        devices: &[Device],
-        attached: &mut Attached,
-    ) -> Result<(), BpfError> {
-        for feature in self.features().filter(|f| f.place() == Place::Devices).collect::<Vec<_>>() {
-            for device in devices {
-                // Nothing is armed yet. The lease says that we are alive, to whoever looks for what dead ones have left.
-                self.extend_lease(boot_ns() + LEASE_NS)?;
-                let mut name = device.name.clone();
-                let first = loop {
-                    let error = match self.attach_egress(feature, namespace, device.index, &name) {
-                        Ok(first) => break first,
-                        Err(error) => error,
-                    };
-                    match nix::net::if_::if_indextoname(device.index) {
-                        // Renamed since the list was made, as container networks do.
-                        Ok(now) if now.to_string_lossy() != name => name = now.to_string_lossy().into_owned(),
-                        Ok(_) => return Err(error),
-                        // A device that went away sends no packets.
-                        Err(_) => break None,
-                    }
-                };
-                attached.remarks.extend(first.map(|priority| {
-                    format!(
-                        "on {name}, filters of others up to priority {priority} run first: what they keep for themselves \
-                         is not seen"
-                    )
-                }));
-                attached.devices.push((namespace.inode, name));
-            }
+    /// Makes a cgroup part of the target: attaches the programs that sit on cgroups, and counts its packets in.
+    pub fn attach_cgroup(&mut self, cgroup: &Cgroup) -> Result<(), BpfError> {
+        self.check_room(cgroup)?;
+        let links = self.attach_to(&cgroup.dir)?;
+        self.cgroups.insert(cgroup.id, (cgroup.level, links));
+        self.set_target(cgroup.id, true)
+    }
+
+    /// Whether one more can be told apart from others: asked before anything is attached to it.
+    fn check_room(&self, cgroup: &Cgroup) -> Result<(), BpfError> {
+        let levels = self.cgroups.values().map(|(level, _)| *level).chain([cgroup.level]);
+        if levels.collect::<BTreeSet<u32>>().len() > MAX_DEPTHS {
+            return Err(BpfError::TooManyDepths);
+        }
+        if self.cgroups.len() >= MAX_TARGETS {
+            return Err(BpfError::TooManyTargets);
         }
         Ok(())
     }
 
-    /// By tcx, or by clsact where there is no tcx. Answers with the priority of filters that come first.
-    fn attach_egress(
-        &mut self,
-        feature: Feature,
-        namespace: &Arc<NetNs>,
-        index: u32,
-        device: &str,
-    ) -> Result<Option<u16>, BpfError> {
-        let Self { ebpf, filters, levels, .. } = self;
-        for name in feature.programs() {
-            let found = ebpf.program_mut(name).ok_or(BpfError::Absent(name))?;
-            let Program::SchedClassifier(program) = found else {
-                return Err(wrong_type(feature, name));
-            };
-            if levels.get(&feature) != Some(&Level::Reduced) {
-                match attach_tcx(program, device) {
-                    Ok(()) => continue,
-                    Err(error) if !has_no_tcx(&error) => {
-                        return Err(BpfError::Program { feature, step: "attaching", program: name, error });
-                    }
-                    Err(error) => {
-                        tracing::debug!("{device}: {error}: there is no tcx");
-                        levels.insert(feature, Level::Reduced);
-                    }
-                }
-            }
-            let refused = |error| BpfError::Program { feature, step: "attaching", program: name, error };
-            let fd = program.fd().map_err(refused)?.as_fd().as_raw_fd();
-            let runs = Runs { fd, id: program.info().map_err(refused)?.id(), name };
-            let first = filters
-                .attach(namespace, index, device, runs)
-                .map_err(|error| BpfError::Clsact { device: device.to_owned(), error })?;
-            if first.is_some() {
-                return Ok(first);
-            }
+    /// Lets go of every cgroup that is not among `stay`.
+    pub fn leave_cgroups(&mut self, stay: &BTreeSet<u64>) -> Result<(), BpfError> {
+        let gone: Vec<u64> = self.cgroups.keys().filter(|id| !stay.contains(id)).copied().collect();
+        for id in gone {
+            self.set_target(id, false)?;
+            self.cgroups.remove(&id);
         }
-        Ok(None)
+        Ok(())
     }
 
-    /// Attaches the programs for a cgroup.
-    pub fn attach_cgroup(&mut self, dir: &std::fs::File) -> Result<(), BpfError> {
+    /// Attaches the programs for cgroups to the one whose directory this is.
+    fn attach_to(&mut self, dir: impl AsFd) -> Result<Vec<Link>, BpfError> {
         // The kernel makes every BPF link on a cgroup "allow multiple": others' programs stay and run too.
         const MODE: CgroupAttachMode = CgroupAttachMode::Single;
+        let mut links: Vec<Link> = Vec::new();
         self.each_program(|feature, name, program| {
-            let attached = match (feature.place(), program) {
-                (Place::Devices, _) => Ok(()),
-                (Place::Cgroup, Program::CgroupSkb(p)) => {
-                    p.attach(dir, CgroupSkbAttachType::Ingress, MODE).map(drop)
-                }
-                (Place::Cgroup, Program::CgroupSockAddr(p)) => CgroupSockAddr::attach(p, dir, MODE).map(drop),
+            let attached: Result<Option<Link>, ProgramError> = match (feature.place(), program) {
+                (Place::Devices, _) => Ok(None),
+                (Place::Cgroup, Program::CgroupSkb(p)) => p
+                    .attach(&dir, CgroupSkbAttachType::Ingress, MODE)
+                    .and_then(|id| Ok(Some(Box::new(p.take_link(id)?) as Link))),
+                (Place::Cgroup, Program::CgroupSockAddr(p)) => CgroupSockAddr::attach(p, &dir, MODE)
+                    .and_then(|id| Ok(Some(Box::new(p.take_link(id)?) as Link))),
                 (Place::Cgroup, _) => Err(ProgramError::UnexpectedProgramType),
             };
-            attached.map_err(|error| BpfError::Program { feature, step: "attaching", program: name, error })
-        })
+            let link = attached.map_err(|error| BpfError::Program {
+                feature,
+                step: "attaching",
+                program: name,
+                error,
+            })?;
+            links.extend(link);
+            Ok(())
+        })?;
+        Ok(links)
     }
 
-    /// Detaches and unloads every program. The maps stay, so that the last counts can be read. Answers with what was not
-    /// as it should be.
+    /// Detaches and unloads every program. The maps stay, so that the last counts can be read. Answers with what was
+    /// not as it should be.
     pub fn detach(&mut self) -> Result<Vec<String>, BpfError> {
         self.flush_log();
-        let notes = self.filters.detach();
+        self.cgroups.clear();
+        self.namespaces.clear();
+        let notes = self.filters.detach(|_, _| true, run_dir::PATIENCE);
         self.each_program(|feature, name, program| {
             let unloaded = match program {
                 Program::SchedClassifier(p) => p.unload(),
@@ -199,42 +148,4 @@ impl Object {
         }
         Ok(())
     }
-}
-
-fn attach_tcx(program: &mut SchedClassifier, device: &str) -> Result<(), ProgramError> {
-    if forced(Feature::TcEgress) {
-        let io_error = std::io::Error::from_raw_os_error(libc::EINVAL);
-        return Err(ProgramError::SyscallError(aya::sys::SyscallError { call: TCX_CALL, io_error }));
-    }
-    program
-        .attach_with_options(device, TcAttachType::Egress, TcAttachOptions::TcxOrder(LinkOrder::first()))
-        .map(drop)
-}
-
-/// aya's name for attaching by tcx.
-const TCX_CALL: &str = "bpf_mprog_attach";
-
-/// A kernel without tcx does not know the attach type.
-fn has_no_tcx(error: &ProgramError) -> bool {
-    matches!(error, ProgramError::SyscallError(e)
-        if e.call == TCX_CALL && e.io_error.raw_os_error() == Some(libc::EINVAL))
-}
-
-fn wrong_type(feature: Feature, program: &'static str) -> BpfError {
-    BpfError::Program { feature, step: "attaching", program, error: ProgramError::UnexpectedProgramType }
-}
-
-/// A network device. Its name may change at any time; its number does not while it stays in its namespace.
-struct Device {
-    index: u32,
-    name: String,
-}
-
-fn devices() -> Result<Vec<Device>, BpfError> {
-    let list = nix::net::if_::if_nameindex()
-        .map_err(|e| BpfError::Io { what: "listing network devices".into(), error: e.into() })?;
-    Ok(list
-        .into_iter()
-        .map(|d| Device { index: d.index(), name: d.name().to_string_lossy().into_owned() })
-        .collect())
 }

@@ -1,13 +1,16 @@
-//! Egress before Linux 6.6: bpf filters on a clsact qdisc.
+//! Devices before Linux 6.6: bpf filters on a clsact qdisc.
 //!
-//! Unlike a link, a filter does not die with the process that made it. What makes that bearable: its program looks at the
-//! lease, so a filter whose owner is gone passes everything; it is known by its name, its handle and its program, so
-//! anyone can find it; and the handle says whether the clsact qdisc under it was made by us, so whoever removes the last
-//! filter knows whether the qdisc must go, too. Filters and qdiscs of others are listed and never touched.
+//! Unlike a link, a filter does not die with the process that made it. What makes that bearable: its program looks at
+//! the lease, so a filter whose owner is gone passes everything; it is known by its name, its handle and its program,
+//! so anyone can find it; and the handle says whether the clsact qdisc under it was made by us, so whoever removes the
+//! last filter knows whether the qdisc must go, too. Filters and qdiscs of others are listed and never touched.
 
-use std::{collections::BTreeSet, io, os::fd::RawFd, sync::Arc};
+use std::{collections::BTreeSet, io, os::fd::RawFd, sync::Arc, time::Duration};
 
-use super::netlink::{Filter, Place, Side, Tc};
+use super::{
+    Feature,
+    netlink::{Filter, Place, Side, Tc},
+};
 use crate::{
     guard::run_dir,
     target::{NetNs, inside},
@@ -38,8 +41,18 @@ pub struct Runs {
 }
 
 /// The filters of one experiment; deleted when this is dropped.
-#[derive(Debug, Default)]
-pub struct Filters(Vec<Attached>);
+#[derive(Debug)]
+pub struct Filters {
+    list: Vec<Attached>,
+    /// How long another kchaos that is at work on filters is waited for.
+    pub patience: Duration,
+}
+
+impl Default for Filters {
+    fn default() -> Self {
+        Self { list: Vec::new(), patience: run_dir::PATIENCE }
+    }
+}
 
 #[derive(Debug)]
 struct Attached {
@@ -47,6 +60,7 @@ struct Attached {
     device: u32,
     /// As it was called when the filter was added.
     name: String,
+    side: Side,
     place: Place,
     program: u32,
 }
@@ -59,21 +73,23 @@ impl Filters {
         namespace: &Arc<NetNs>,
         device: u32,
         name: &str,
+        side: Side,
         runs: Runs,
     ) -> io::Result<Option<u16>> {
-        let _lock = run_dir::lock(LOCK)?;
+        let _lock = run_dir::lock(LOCK, self.patience)?;
         let tc = Tc::open()?;
         let made = match tc.add_clsact(device) {
             Ok(()) => true,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
             Err(e) => return Err(e),
         };
-        match add(&tc, device, made, runs) {
+        match add(&tc, device, side, made, runs) {
             Ok(place) => {
-                self.0.push(Attached {
+                self.list.push(Attached {
                     namespace: namespace.clone(),
                     device,
                     name: name.to_owned(),
+                    side,
                     place,
                     program: runs.id,
                 });
@@ -88,46 +104,73 @@ impl Filters {
         }
     }
 
-    /// Deletes all of them, and the qdiscs that were made for them. Answers with what was not as it should be.
-    pub fn detach(&mut self) -> Vec<String> {
-        let mut notes = Vec::new();
-        for Attached { namespace, device, name, place, program } in self.0.drain(..) {
-            let removed = inside(&namespace, || {
-                let _lock = run_dir::lock(LOCK)?;
-                remove(&Tc::open()?, device, place, program)
-            });
-            let at = || format!("{name} in network namespace {}", namespace.inode);
-            // One that cannot be deleted does not keep the others.
-            match removed {
-                Ok(Ok(Removed::Ours { behind: None, .. } | Removed::DeviceGone)) => {}
-                Ok(Ok(Removed::Ours { behind: Some(kind), .. })) => notes.push(format!(
-                    "on {} a {kind} filter of someone else's came before ours: what it kept for itself was not seen",
-                    at()
+    /// Forgets those of devices that are not there any more, in a namespace with these.
+    pub fn forget(&mut self, inode: u64, there: &BTreeSet<u32>) {
+        self.list.retain(|attached| attached.namespace.inode != inode || there.contains(&attached.device));
+    }
+
+    /// Deletes those on such devices (inode of the namespace, number), and the qdiscs that were made for them. Answers
+    /// with what was not as it should be. Those that another kchaos keeps from being deleted for longer than `patience`
+    /// are deleted another time.
+    pub fn detach(&mut self, which: impl Fn(u64, u32) -> bool, patience: Duration) -> Vec<String> {
+        let (mut notes, mut later) = (Vec::new(), Vec::new());
+        let gone = self.list.extract_if(.., |attached| which(attached.namespace.inode, attached.device));
+        for attached in gone {
+            match attached.delete(patience) {
+                Ok(note) => notes.extend(note),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut && patience < run_dir::PATIENCE => {
+                    later.push(attached);
+                }
+                // One that cannot be deleted does not keep the others.
+                Err(error) => notes.push(format!(
+                    "our filter on {} could not be deleted ({error}); it passes everything, and `kchaos clean` removes it",
+                    attached.at()
                 )),
-                Ok(Ok(Removed::Missing)) => notes.push(format!(
-                    "our filter on {} had been removed by someone else: from then on nothing was seen there",
-                    at()
-                )),
-                Ok(Err(error)) => notes.push(left(&at(), &error)),
-                Err(error) => notes.push(left(&at(), &error)),
             }
         }
+        self.list.append(&mut later);
         notes
     }
 }
 
-fn left(at: &str, error: &dyn std::error::Error) -> String {
-    format!(
-        "our filter on {at} could not be deleted ({error}); it passes everything, and `kchaos clean` removes it"
-    )
+impl Attached {
+    /// Answers with what was not as it should be.
+    fn delete(&self, patience: Duration) -> io::Result<Option<String>> {
+        let removed = inside(&self.namespace, || {
+            let _lock = run_dir::lock(LOCK, patience)?;
+            remove(&Tc::open()?, self.device, self.side, self.place, self.program)
+        });
+        Ok(match removed.map_err(io::Error::other)?? {
+            Removed::Ours { behind: None, .. } | Removed::DeviceGone => None,
+            Removed::Ours { behind: Some(kind), .. } => Some(format!(
+                "on {} a {kind} filter of someone else's came before ours: what it kept for itself was not seen",
+                self.at()
+            )),
+            Removed::Missing => Some(format!(
+                "our filter on {} had been removed by someone else: from then on nothing was seen there",
+                self.at()
+            )),
+        })
+    }
+
+    fn at(&self) -> String {
+        format!("{} in network namespace {}", self.name, self.namespace.inode)
+    }
 }
 
 impl Drop for Filters {
     fn drop(&mut self) {
-        for note in self.detach() {
+        for note in self.detach(|_, _| true, run_dir::PATIENCE) {
             tracing::warn!("{note}");
         }
     }
+}
+
+/// Programs that can be filters.
+pub fn names() -> Vec<&'static str> {
+    let features =
+        Feature::ALL.into_iter().filter(|feature| feature.place() == super::feature::Place::Devices);
+    features.flat_map(|feature| feature.programs().iter().copied()).collect()
 }
 
 /// Whether a filter was made by a kchaos, this one or another.
@@ -155,24 +198,26 @@ pub enum Removed {
 
 /// Deletes the filter at `place` if it still runs `program`, and its qdisc if we made that and nobody else uses it. The
 /// caller must hold [`LOCK`] and be in the device's namespace: a place that was freed may be someone else's by now.
-pub fn remove(tc: &Tc, device: u32, place: Place, program: u32) -> io::Result<Removed> {
-    let all = all(tc, device)?;
-    let Some(at) = all.iter().position(|f| f.place == place && f.program == Some(program)) else {
+pub fn remove(tc: &Tc, device: u32, side: Side, place: Place, program: u32) -> io::Result<Removed> {
+    let here = tc.filters(device, side)?;
+    let Some(at) = here.iter().position(|f| f.place == place && f.program == Some(program)) else {
         let there = nix::net::if_::if_indextoname(device).is_ok();
         return Ok(if there { Removed::Missing } else { Removed::DeviceGone });
     };
-    let ours = &all[at];
+    let ours = &here[at];
     let foreign = |f: &&Filter| f.place.handle != 0 && !(f.kind == "bpf" && f.name == ours.name);
     // They are listed in the order in which they run.
-    let behind = all[..at].iter().filter(|f| f.chain == 0).find(foreign).map(|f| f.kind.clone());
+    let behind = here[..at].iter().filter(|f| f.chain == 0).find(foreign).map(|f| f.kind.clone());
     // The kernel lists every priority once more, as a filter with the number 0.
-    let alone = all.iter().filter(|f| f.place.handle != 0 || f.place.priority != place.priority).count() == 1;
+    let others =
+        here.iter().filter(|f| f.place.handle != 0 || f.place.priority != place.priority).count() - 1;
+    let alone = others == 0 && tc.filters(device, side.other())?.is_empty();
     let clsact = alone && place.handle & MADE_CLSACT != 0;
     // With the qdisc in one step, where both go.
     if clsact {
         tc.delete_clsact(device)?;
     } else {
-        tc.delete_filter(device, Side::Egress, place)?;
+        tc.delete_filter(device, side, place)?;
     }
     Ok(Removed::Ours { clsact, behind })
 }
@@ -185,16 +230,17 @@ fn all(tc: &Tc, device: u32) -> io::Result<Vec<Filter>> {
 }
 
 /// Puts the filter at the first priority where no one else has any.
-fn add(tc: &Tc, device: u32, made: bool, runs: Runs) -> io::Result<Place> {
+fn add(tc: &Tc, device: u32, side: Side, made: bool, runs: Runs) -> io::Result<Place> {
     if !made && !tc.has_clsact(device)? {
         return Err(io::Error::other(
             "the device has an ingress qdisc of someone else's, beside which there can be no clsact: on this kernel its \
-             egress cannot be reached (Linux 6.6 and later need no qdisc)",
+             packets cannot be reached (Linux 6.6 and later need no qdisc)",
         ));
     }
-    let there = tc.filters(device, Side::Egress)?;
+    let there = tc.filters(device, side)?;
     let ours = |f: &Filter| is_ours(f, &[runs.name]);
-    let inherited = there.iter().any(|f| ours(f) && f.place.handle & MADE_CLSACT != 0);
+    let inherited =
+        all(tc, device)?.iter().any(|f| is_ours(f, &names()) && f.place.handle & MADE_CLSACT != 0);
     // The kernel lists every priority once more, as a filter with the number 0.
     let others = |f: &&Filter| f.chain == 0 && (f.kind != "bpf" || f.place.handle != 0 && !ours(f));
     let taken: BTreeSet<u16> = there.iter().filter(others).map(|f| f.place.priority).collect();
@@ -203,7 +249,7 @@ fn add(tc: &Tc, device: u32, made: bool, runs: Runs) -> io::Result<Place> {
     // Other experiments have filters of the same priority; the first free number is ours.
     for number in 0..NUMBERS {
         let place = Place { priority, handle: MARK | number << 1 | made };
-        match tc.add_filter(device, Side::Egress, place, runs.fd, runs.name) {
+        match tc.add_filter(device, side, place, runs.fd, runs.name) {
             Ok(()) => return Ok(place),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => {

@@ -1,5 +1,5 @@
-//! What a kernel must be able to do for a fault, and the ways to do it. Which way works is found out by doing it, never by
-//! a version number.
+//! What a kernel must be able to do for a fault, and the ways to do it. Which way works is found out by doing it,
+//! never by a version number.
 
 use std::fmt;
 
@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Feature {
     /// tc programs on egress: tcx links (Linux 6.6), before that filters on a clsact qdisc.
     TcEgress,
+    /// tc programs on ingress, by the same two ways.
+    TcIngress,
     /// `cgroup_skb` ingress programs with BPF links and the boot clock (5.8).
     CgroupIngress,
     /// `cgroup_sock_addr` programs: with return values of their own (5.18), before that EPERM.
@@ -67,12 +69,13 @@ const EPERM_ONLY: Reduced = Reduced {
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::TcEgress, Self::CgroupIngress, Self::CgroupConnect];
+    pub const ALL: [Self; 4] = [Self::TcEgress, Self::TcIngress, Self::CgroupIngress, Self::CgroupConnect];
 
     /// The programs it takes.
     pub const fn programs(self) -> &'static [&'static str] {
         match self {
             Self::TcEgress => &["kchaos_egress"],
+            Self::TcIngress => &["kchaos_arrival"],
             Self::CgroupIngress => &["kchaos_ingress"],
             Self::CgroupConnect => {
                 &["kchaos_connect4", "kchaos_connect6", "kchaos_sendmsg4", "kchaos_sendmsg6"]
@@ -83,7 +86,7 @@ impl Feature {
     /// Where they go.
     pub const fn place(self) -> Place {
         match self {
-            Self::TcEgress => Place::Devices,
+            Self::TcEgress | Self::TcIngress => Place::Devices,
             Self::CgroupIngress | Self::CgroupConnect => Place::Cgroup,
         }
     }
@@ -92,6 +95,7 @@ impl Feature {
     pub const fn id(self) -> &'static str {
         match self {
             Self::TcEgress => "tc_egress",
+            Self::TcIngress => "tc_ingress",
             Self::CgroupIngress => "cgroup_ingress",
             Self::CgroupConnect => "cgroup_connect",
         }
@@ -101,6 +105,7 @@ impl Feature {
     pub const fn serves(self) -> &'static str {
         match self {
             Self::TcEgress => "drop, direction egress",
+            Self::TcIngress => "drop, direction ingress, of a network namespace",
             Self::CgroupIngress => "drop, direction ingress",
             Self::CgroupConnect => "connect, TCP and UDP",
         }
@@ -109,7 +114,7 @@ impl Feature {
     /// The way it should be done.
     pub const fn way(self) -> &'static str {
         match self {
-            Self::TcEgress => "tcx",
+            Self::TcEgress | Self::TcIngress => "tcx",
             Self::CgroupIngress => "cgroup_skb",
             Self::CgroupConnect => "any errno",
         }
@@ -118,7 +123,7 @@ impl Feature {
     /// The second-best way, where there is one.
     pub const fn reduced(self) -> Option<Reduced> {
         match self {
-            Self::TcEgress => Some(CLSACT),
+            Self::TcEgress | Self::TcIngress => Some(CLSACT),
             Self::CgroupIngress => None,
             Self::CgroupConnect => Some(EPERM_ONLY),
         }
@@ -127,7 +132,7 @@ impl Feature {
     /// What to do where no way works.
     pub const fn remedy(self) -> &'static str {
         match self {
-            Self::TcEgress => {
+            Self::TcEgress | Self::TcIngress => {
                 "needs Linux 6.6 or later with CONFIG_NET_XGRESS, or CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF"
             }
             Self::CgroupIngress => "needs Linux 5.8 or later with CONFIG_CGROUP_BPF and cgroup v2",
@@ -152,6 +157,7 @@ impl fmt::Display for Feature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TcEgress => "tc egress",
+            Self::TcIngress => "tc ingress",
             Self::CgroupIngress => "cgroup ingress",
             Self::CgroupConnect => "cgroup connect",
         })
@@ -162,7 +168,7 @@ impl fmt::Display for Feature {
 /// `KCHAOS_TEST_WAYS` names ways, separated by commas: "clsact", "eperm".
 pub(super) fn forced(feature: Feature) -> bool {
     let name = match feature {
-        Feature::TcEgress => "clsact",
+        Feature::TcEgress | Feature::TcIngress => "clsact",
         Feature::CgroupConnect => "eperm",
         Feature::CgroupIngress => return false,
     };

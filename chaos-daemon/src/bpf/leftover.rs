@@ -1,9 +1,9 @@
-//! Filters that outlived the kchaos that made them, on kernels without tcx: found by name and handle, told from filters in
-//! use, and removed.
+//! Filters that outlived the kchaos that made them, on kernels without tcx: found by name and handle, told from
+//! filters in use, and removed.
 //!
-//! A filter is a leftover when its lease has run out and no process holds its control map. Before it goes, its halt mark
-//! is set: should its owner be alive after all, stopped and hidden in another pid namespace, it finds itself halted when
-//! it goes on, and says so.
+//! A filter is a leftover when its lease has run out and no process holds its control map. Before it goes, its halt
+//! mark is set: should its owner be alive after all, stopped and hidden in another pid namespace, it finds itself
+//! halted when it goes on, and says so.
 
 use std::{collections::HashMap, fmt, io, thread, time::Duration};
 
@@ -15,11 +15,10 @@ use chaos_common::control;
 use procfs::process::{FDTarget, all_processes};
 
 use super::{
-    BpfError, Feature,
+    BpfError,
     clsact::{self, Removed},
     control::halt,
-    feature::Place,
-    netlink::{Side, Tc},
+    netlink::{Filter, Side, Tc},
 };
 use crate::{
     engine::boot_ns,
@@ -68,8 +67,8 @@ impl Cleaner {
         Self { lease, known: HashMap::new() }
     }
 
-    /// Removes the leftovers on all devices of a network namespace. One that cannot be removed does not keep the others.
-    /// Needs `CAP_SYS_ADMIN` to tell them from filters in use, and `CAP_NET_ADMIN`.
+    /// Removes the leftovers on all devices of a network namespace. One that cannot be removed does not keep the
+    /// others. Needs `CAP_SYS_ADMIN` to tell them from filters in use, and `CAP_NET_ADMIN`.
     pub fn clean(&mut self, namespace: &NetNs) -> (Vec<RemovedFilter>, Vec<BpfError>) {
         let (mut removed, mut failed) = (Vec::new(), Vec::new());
         let fail = |error| BpfError::Io {
@@ -101,29 +100,36 @@ impl Cleaner {
     /// One entry for each filter that was removed: whether its qdisc went, too.
     fn clean_device(&mut self, tc: &Tc, device: u32) -> io::Result<Vec<bool>> {
         let mut removed = Vec::new();
-        for filter in tc.filters(device, Side::Egress)?.iter().filter(|f| clsact::is_ours(f, &names())) {
-            let Some(program) = filter.program else { continue };
-            let lease = self.lease;
-            let Some(control) = *self.known.entry(program).or_insert_with(|| abandoned(program, lease))
-            else {
-                continue;
-            };
-            let _lock = run_dir::lock(clsact::LOCK)?;
-            if let Err(error) = halt(control) {
-                tracing::debug!("halting what is left on device {device}: {error}");
-            }
-            if let Removed::Ours { clsact, .. } = clsact::remove(tc, device, filter.place, program)? {
-                removed.push(clsact);
+        for side in [Side::Egress, Side::Ingress] {
+            for filter in tc.filters(device, side)?.iter().filter(|f| clsact::is_ours(f, &clsact::names())) {
+                removed.extend(self.clean_filter(tc, device, side, filter)?);
             }
         }
         Ok(removed)
     }
-}
 
-/// Programs that can be filters.
-fn names() -> Vec<&'static str> {
-    let features = Feature::ALL.into_iter().filter(|feature| feature.place() == Place::Devices);
-    features.flat_map(|feature| feature.programs().iter().copied()).collect()
+    /// If it was removed: whether its qdisc went, too.
+    fn clean_filter(
+        &mut self,
+        tc: &Tc,
+        device: u32,
+        side: Side,
+        filter: &Filter,
+    ) -> io::Result<Option<bool>> {
+        let Some(program) = filter.program else { return Ok(None) };
+        let lease = self.lease;
+        let Some(control) = *self.known.entry(program).or_insert_with(|| abandoned(program, lease)) else {
+            return Ok(None);
+        };
+        let _lock = run_dir::lock(clsact::LOCK, run_dir::PATIENCE)?;
+        if let Err(error) = halt(control) {
+            tracing::debug!("halting what is left on device {device}: {error}");
+        }
+        Ok(match clsact::remove(tc, device, side, filter.place, program)? {
+            Removed::Ours { clsact, .. } => Some(clsact),
+            Removed::Missing | Removed::DeviceGone => None,
+        })
+    }
 }
 
 /// The control map of a program whose owner is gone.

@@ -1,6 +1,7 @@
-//! The kernel side as seen from user space: [`object`] loads programs and maps, [`attach`] attaches programs to hooks,
-//! [`feature`] knows what can be asked of a kernel and the ways to do it, [`control`] finds every experiment on the host,
-//! and [`test_run`] tries programs on packets of our own. [`clsact`], its [`netlink`] and [`leftover`] are for kernels
+//! The kernel side as seen from user space: [`object`] loads programs and maps, [`mapped`] writes the match tables,
+//! [`attach`] attaches programs to cgroups and [`devices`] to network devices, of which [`monitor`] hears; [`feature`]
+//! knows what can be asked of a kernel and the ways to do it, [`control`] finds every experiment on the host, and
+//! [`test_run`] tries programs on packets of our own. [`clsact`], its [`netlink`] and [`leftover`] are for kernels
 //! without tcx.
 //!
 //! What must stay true: maps are filled before anything is attached, nothing is pinned, and what is attached is a link
@@ -9,8 +10,11 @@
 mod attach;
 mod clsact;
 mod control;
+mod devices;
 mod feature;
 mod leftover;
+mod mapped;
+mod monitor;
 mod netlink;
 mod object;
 mod test_run;
@@ -19,8 +23,10 @@ use thiserror::Error;
 
 pub use attach::Attached;
 pub use control::{Halted, halt_all, marks_in_use};
+pub use devices::Fails;
 pub use feature::{Feature, Level, Need, Reduced};
 pub use leftover::{Cleaner, Lease, RemovedFilter};
+pub use mapped::bytes as map_bytes;
 pub use object::{COMPILER, Object};
 pub use test_run::TestVerdict;
 
@@ -63,6 +69,15 @@ pub enum BpfError {
         /// The kernel's answer.
         error: std::io::Error,
     },
+    /// The cgroups of the target are too far apart.
+    #[error("the target's cgroups are at more than {} different depths", chaos_common::scope::MAX_DEPTHS)]
+    TooManyDepths,
+    /// The target has too many cgroups.
+    #[error(
+        "the target has more than {} cgroups, which is as many as can be told apart: `pick` some of them",
+        chaos_common::scope::MAX_TARGETS
+    )]
+    TooManyTargets,
     /// This kernel can do it by the second-best way only, and that is not enough.
     #[error("{feature}: this kernel can do it by its second-best way only")]
     OnlyReduced {

@@ -1,8 +1,8 @@
 //! tc over rtnetlink, as much of it as clsact takes: list, add and delete filters, add and delete the clsact qdisc.
 //!
-//! Of what others have put there only the header and the kind are read: a filter that this code does not understand must
-//! never keep an experiment from starting or from ending. A [`Tc`] speaks to the network namespace of the thread that
-//! opened it.
+//! Of what others have put there only the header and the kind are read: a filter that this code does not understand
+//! must never keep an experiment from starting or from ending. A [`Tc`] speaks to the network namespace of the thread
+//! that opened it.
 
 use std::{io, os::fd::RawFd};
 
@@ -49,6 +49,14 @@ pub enum Side {
 }
 
 impl Side {
+    /// The other one.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Ingress => Self::Egress,
+            Self::Egress => Self::Ingress,
+        }
+    }
+
     const fn parent(self) -> TcHandle {
         let minor = match self {
             Self::Ingress => TcHandle::MIN_INGRESS,

@@ -1,16 +1,31 @@
 //! The kernel object: loaded, filled, read.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{Ordering, fence},
+};
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, lpm_trie::Key},
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
-use chaos_common::{ClauseBits, clause_bits, control, counters::Counters, host, rule::Rule, scope::Scope};
+use chaos_common::{
+    control,
+    counters::Counters,
+    draw::mix,
+    host,
+    scope::{FLAG_NAMESPACES, Scope},
+};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::{BpfError, Feature, Level, Need, clsact::Filters, feature::forced};
-use crate::engine::Tables;
+use super::{
+    BpfError, Feature, Level, Need,
+    clsact::Filters,
+    devices::{Link, Namespace},
+    feature::forced,
+    mapped::{self, Mapped},
+};
+use crate::engine::{Half, Size, Tables, wait_for_running_programs};
 
 /// The release of the compiler that built the programs; the same source costs the verifier more or less with another.
 pub const COMPILER: &str = env!("KCHAOS_BPF_RUSTC");
@@ -18,20 +33,25 @@ pub const COMPILER: &str = env!("KCHAOS_BPF_RUSTC");
 static IMAGE: &[u8] = aya::include_bytes_aligned!(env!("KCHAOS_BPF_OBJECT"));
 
 pub(super) const SCOPE: &str = "KCHAOS_SCOPE";
-const RULES: &str = "KCHAOS_RULES";
 const COUNTERS: &str = "KCHAOS_COUNTERS";
-const PEER4: &str = "KCHAOS_PEER4";
-const PEER6: &str = "KCHAOS_PEER6";
-const FAR_PORTS: &str = "KCHAOS_PPORT";
-const NEAR_PORTS: &str = "KCHAOS_LPORT";
 const PROTECTED: &str = "KCHAOS_PROTECT";
+const TARGETS: &str = "KCHAOS_TARGETS";
+const NAMESPACES: &str = "KCHAOS_NETNS";
 
 /// The loaded programs and maps. Dropping it detaches and frees all of them.
 pub struct Object {
     /// First, as fields are dropped in order: they go before the programs that they run.
     pub(super) filters: Filters,
+    /// Network namespaces whose devices carry our programs, by inode.
+    pub(super) namespaces: BTreeMap<u64, Namespace>,
+    /// Cgroups of the target, by id: their depth and the links on them.
+    pub(super) cgroups: BTreeMap<u64, (u32, Vec<Link>)>,
+    /// What is not as it should be, in words.
+    pub(super) remarks: Vec<String>,
+    scope: Scope,
     pub(super) ebpf: Ebpf,
     pub(super) levels: BTreeMap<Feature, Level>,
+    mapped: Mapped,
     control: Array<MapData, u64>,
     counters: PerCpuArray<MapData, Counters>,
     /// The programs cannot be loaded once this is gone, as their log's map goes with it.
@@ -42,7 +62,7 @@ pub struct Object {
 impl Object {
     /// Loads the maps and the programs that `needs` name; the others never reach the kernel. What this kernel cannot do
     /// in full is done by its second-best way where that is enough.
-    pub fn load(needs: &[Need]) -> Result<Self, BpfError> {
+    pub fn load(needs: &[Need], size: Size) -> Result<Self, BpfError> {
         let mut wanted = BTreeMap::new();
         for Need { feature, level } in needs {
             let most = wanted.entry(*feature).or_insert(*level);
@@ -50,14 +70,14 @@ impl Object {
         }
         let features: Vec<Feature> = wanted.keys().copied().collect();
         let connect = Feature::CgroupConnect;
-        let refused = match Self::load_as(&features, true) {
+        let refused = match Self::load_as(&features, size, true) {
             Ok(object) if !(forced(connect) && wanted.contains_key(&connect)) => return Ok(object),
             Ok(_) => BpfError::OnlyReduced { feature: connect },
             Err(error @ BpfError::Program { feature: Feature::CgroupConnect, .. }) => error,
             Err(other) => return Err(other),
         };
         // If it fails again without return values of our own, they were not the reason.
-        let Ok(mut object) = Self::load_as(&features, false) else { return Err(refused) };
+        let Ok(mut object) = Self::load_as(&features, size, false) else { return Err(refused) };
         tracing::debug!("{connect} in full: {refused}");
         if wanted.get(&connect) == Some(&Level::Full) {
             return Err(BpfError::OnlyReduced { feature: connect });
@@ -66,13 +86,21 @@ impl Object {
         Ok(object)
     }
 
-    fn load_as(features: &[Feature], sets_retval: bool) -> Result<Self, BpfError> {
+    fn load_as(features: &[Feature], size: Size, sets_retval: bool) -> Result<Self, BpfError> {
         let sets_retval = u32::from(sets_retval);
-        let mut ebpf = loader()
+        let mut loader = loader();
+        loader
             .btf(None)
             .override_global(host::SETS_RETVAL, &sets_retval, true)
-            .verifier_log_level(log_level())
-            .load(IMAGE)?;
+            .verifier_log_level(log_level());
+        for (name, entries) in mapped::entries(size) {
+            loader.map_max_entries(name, entries);
+        }
+        let mut ebpf = loader.load(IMAGE)?;
+        let mapped = Mapped::new(size, |name| match ebpf.take_map(name) {
+            Some(Map::Array(map)) => Ok(map),
+            _ => Err(BpfError::Absent(name)),
+        })?;
         let control = take(&mut ebpf, control::MAP_NAME)?;
         let counters = take(&mut ebpf, COUNTERS)?;
         #[cfg(feature = "kernel-log")]
@@ -81,6 +109,11 @@ impl Object {
             ebpf,
             levels: features.iter().map(|f| (*f, Level::Full)).collect(),
             filters: Filters::default(),
+            namespaces: BTreeMap::new(),
+            cgroups: BTreeMap::new(),
+            remarks: Vec::new(),
+            scope: Scope { salt: 1, ..Scope::default() },
+            mapped,
             control,
             counters,
             #[cfg(feature = "kernel-log")]
@@ -102,45 +135,68 @@ impl Object {
 
     /// Fills every table. The scope stays without rules, so nothing is matched until [`Self::arm`].
     pub fn fill(&mut self, tables: &Tables) -> Result<(), BpfError> {
-        let Tables { scope, rules: _, peer4, peer6, far_ports, near_ports, protected_cgroups } = tables;
-        self.set_scope(&Scope { rules: 0, ..*scope })?;
-        let wrong = |name| move |error| BpfError::Map { name, error };
-        let mut table: LpmTrie<_, [u8; 4], ClauseBits> = self.map(PEER4)?;
-        for ((address, length), clauses) in peer4 {
-            table.insert(&Key::new(*length, *address), clause_bits(*clauses), 0).map_err(wrong(PEER4))?;
-        }
-        let mut table: LpmTrie<_, [u8; 16], ClauseBits> = self.map(PEER6)?;
-        for ((address, length), clauses) in peer6 {
-            table.insert(&Key::new(*length, *address), clause_bits(*clauses), 0).map_err(wrong(PEER6))?;
-        }
-        for (name, ports) in [(FAR_PORTS, far_ports), (NEAR_PORTS, near_ports)] {
-            let mut table: LpmTrie<_, [u8; 4], ClauseBits> = self.map(name)?;
-            for ((port, length), clauses) in ports {
-                table.insert(&Key::new(*length, *port), clause_bits(*clauses), 0).map_err(wrong(name))?;
-            }
-        }
+        self.put_in_place(Scope { rules: 0, ..tables.scope })?;
+        self.mapped.write(tables);
         let mut table: HashMap<_, u64, u32> = self.map(PROTECTED)?;
-        for id in protected_cgroups {
-            table.insert(id, 1, 0).map_err(wrong(PROTECTED))?;
+        for id in &tables.protected_cgroups {
+            table.insert(id, 1, 0).map_err(|error| BpfError::Map { name: PROTECTED, error })?;
         }
         Ok(())
     }
 
-    /// Protects another cgroup while the experiment runs.
-    pub fn protect(&mut self, cgroup_id: u64) -> Result<(), BpfError> {
-        let mut table: HashMap<_, u64, u32> = self.map(PROTECTED)?;
-        table.insert(cgroup_id, 1, 0).map_err(|error| BpfError::Map { name: PROTECTED, error })
+    /// Puts other tables in the place of those that count: a packet sees the ones or the others. They must have been
+    /// compiled for [`Self::other_half`], and for as many rules.
+    pub fn replace(&mut self, tables: &Tables, start_ns: u64) -> Result<(), BpfError> {
+        self.mapped.write(tables);
+        self.mapped.write_rules(tables.scope.generation, &tables.rules_from(start_ns));
+        // The programs must not see the new number before what it stands for.
+        fence(Ordering::Release);
+        self.put_in_place(tables.scope)?;
+        // Until nobody uses the old ones any more, they must stay as they are.
+        wait_for_running_programs();
+        Ok(())
     }
 
-    /// Switches everything on for an experiment that starts at the boot time `start_ns`: the rules with their times, the first lease, and last the number of rules, which is what
-    /// the programs look at first.
+    /// Where the next tables must stand.
+    pub fn other_half(&self, tables: &Tables) -> Half {
+        self.mapped.half(1 - tables.scope.generation)
+    }
+
+    /// Protects another cgroup while the experiment runs, or forgets one that is gone.
+    pub fn protect(&mut self, cgroup_id: u64, is: bool) -> Result<(), BpfError> {
+        self.set_entry(PROTECTED, cgroup_id, is)
+    }
+
+    /// Switches everything on for an experiment that starts at the boot time `start_ns`: the rules with their times,
+    /// the first lease, and last the number of rules, which is what the programs look at first.
     pub fn arm(&mut self, tables: &Tables, start_ns: u64, lease_until_ns: u64) -> Result<(), BpfError> {
-        let mut table: Array<_, Rule> = self.map(RULES)?;
-        for (index, rule) in (0u32..).zip(tables.rules_from(start_ns)) {
-            table.set(index, rule, 0).map_err(|error| BpfError::Map { name: RULES, error })?;
-        }
+        self.mapped.write_rules(tables.scope.generation, &tables.rules_from(start_ns));
         self.extend_lease(lease_until_ns)?;
-        self.set_scope(&tables.scope)
+        fence(Ordering::Release);
+        self.put_in_place(tables.scope)
+    }
+
+    /// Counts a cgroup's packets as the target's, or no longer. [`Self::cgroups`] must hold it in both cases.
+    pub(super) fn set_target(&mut self, id: u64, is: bool) -> Result<(), BpfError> {
+        let depths = |cgroups: &BTreeMap<u64, (u32, Vec<Link>)>| {
+            cgroups
+                .iter()
+                .filter(|(other, _)| is || **other != id)
+                .fold(0, |all, (_, (depth, _))| all | 1u64.checked_shl(*depth).unwrap_or_default())
+        };
+        let depths = depths(&self.cgroups);
+        self.set_entry(TARGETS, id, is)?;
+        self.set_scope(Scope { depths, ..self.scope })
+    }
+
+    /// Whether calls count by the network namespace that they are made in.
+    pub(super) fn tells_calls_apart(&self) -> bool {
+        self.scope.flags & FLAG_NAMESPACES != 0 && self.levels.contains_key(&Feature::CgroupConnect)
+    }
+
+    /// Counts the calls made in a network namespace as the target's, or no longer.
+    pub(super) fn set_namespace(&mut self, cookie: u64, is: bool) -> Result<(), BpfError> {
+        self.set_entry(NAMESPACES, cookie, is)
     }
 
     /// Allows injection up to this boot time.
@@ -191,23 +247,41 @@ impl Object {
         self.control.set(slot, value, 0).map_err(|error| BpfError::Map { name: control::MAP_NAME, error })
     }
 
-    fn set_scope(&mut self, scope: &Scope) -> Result<(), BpfError> {
+    /// Puts a number into one of the sets, or takes it out.
+    fn set_entry(&mut self, name: &'static str, number: u64, is: bool) -> Result<(), BpfError> {
+        let mut table: HashMap<_, u64, u32> = self.map(name)?;
+        let changed = match if is { table.insert(number, 1, 0) } else { table.remove(&number) } {
+            // What is not there need not go.
+            Err(MapError::KeyNotFound) => Ok(()),
+            changed => changed,
+        };
+        changed.map_err(|error| BpfError::Map { name, error })
+    }
+
+    /// A scope for tables that the programs have not seen.
+    fn put_in_place(&mut self, scope: Scope) -> Result<(), BpfError> {
+        self.set_scope(Scope { depths: self.scope.depths, salt: mix(self.scope.salt), ..scope })
+    }
+
+    fn set_scope(&mut self, scope: Scope) -> Result<(), BpfError> {
         let mut table: Array<_, Scope> = self.map(SCOPE)?;
-        table.set(0, scope, 0).map_err(|error| BpfError::Map { name: SCOPE, error })
+        table.set(0, scope, 0).map_err(|error| BpfError::Map { name: SCOPE, error })?;
+        self.scope = scope;
+        Ok(())
     }
 
     fn map<'a, M>(&'a mut self, name: &'static str) -> Result<M, BpfError>
     where
-        M: TryFrom<&'a mut aya::maps::Map, Error = aya::maps::MapError>,
+        M: TryFrom<&'a mut Map, Error = MapError>,
     {
         let map = self.ebpf.map_mut(name).ok_or(BpfError::Absent(name))?;
         M::try_from(map).map_err(|error| BpfError::Map { name, error })
     }
 }
 
-/// A loader that has not read the kernel's BTF, which our programs have no relocations against. `EbpfLoader::new` of aya 0.14
-/// always reads and parses all of it (5 MiB and 100,000 types, most of the memory that a start would take) and takes
-/// it for absent if it cannot be opened: so for this one call no file can be. Nothing else runs meanwhile.
+/// A loader that has not read the kernel's BTF, which our programs have no relocations against. `EbpfLoader::new` of
+/// aya 0.14 always reads and parses all of it (5 MiB and 100,000 types, most of the memory that a start would take)
+/// and takes it for absent if it cannot be opened: so for this one call no file can be. Nothing else runs meanwhile.
 fn loader() -> EbpfLoader<'static> {
     let limits = getrlimit(Resource::RLIMIT_NOFILE);
     let none = |hard| setrlimit(Resource::RLIMIT_NOFILE, 0, hard);
@@ -221,8 +295,8 @@ fn loader() -> EbpfLoader<'static> {
     loader
 }
 
-/// The verifier's whole log of a program that it refuses is for `RUST_LOG=debug`: writing it takes many times as long as
-/// the refusal, which old kernels give to programs that new ones take.
+/// The verifier's whole log of a program that it refuses is for `RUST_LOG=debug`: writing it takes many times as long
+/// as the refusal, which old kernels give to programs that new ones take.
 fn log_level() -> VerifierLogLevel {
     if tracing::enabled!(tracing::Level::DEBUG) {
         VerifierLogLevel::default()
@@ -233,7 +307,7 @@ fn log_level() -> VerifierLogLevel {
 
 fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, BpfError>
 where
-    M: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
+    M: TryFrom<Map, Error = MapError>,
 {
     let map = ebpf.take_map(name).ok_or(BpfError::Absent(name))?;
     M::try_from(map).map_err(|error| BpfError::Map { name, error })

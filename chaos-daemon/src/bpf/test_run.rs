@@ -1,5 +1,5 @@
-//! Runs a packet program on a packet that never was on a wire (`BPF_PROG_TEST_RUN`): for tests of the kernel side and for
-//! measuring what a packet costs.
+//! Runs a packet program on a packet that never was on a wire (`BPF_PROG_TEST_RUN`): for tests of the kernel side and
+//! for measuring what a packet costs.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ pub struct TestVerdict {
 }
 
 impl Object {
-    /// What each loaded program costs: its name, the instructions that the verifier walked (0 before Linux 5.16, which does
-    /// not tell), and the bytes of machine code.
+    /// What each loaded program costs: its name, the instructions that the verifier walked (0 before Linux 5.16, which
+    /// does not tell), and the bytes of machine code.
     pub fn costs(&self) -> Result<Vec<(&'static str, u32, u32)>, BpfError> {
         let names = self.features().flat_map(Feature::programs);
         names
@@ -30,6 +30,12 @@ impl Object {
                 Ok((*program, info.verified_instruction_count().unwrap_or(0), info.size_jitted()))
             })
             .collect()
+    }
+
+    /// Counts packets of a cgroup at this depth as the target's, and attaches nothing: for [`Self::test_run`].
+    pub fn aim(&mut self, cgroup_id: u64, depth: u32) -> Result<(), BpfError> {
+        self.cgroups.insert(cgroup_id, (depth, Vec::new()));
+        self.set_target(cgroup_id, true)
     }
 
     /// Runs `program` `repeat` times on a packet that starts with its Ethernet header, as sent by the calling task.

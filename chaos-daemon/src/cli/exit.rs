@@ -99,9 +99,11 @@ impl From<BpfError> for Failure {
                 ))
             }
             BpfError::Target(error) => error.into(),
-            error @ (BpfError::Clsact { .. } | BpfError::Io { .. } | BpfError::Object(_)) => {
-                Self::Host(error.to_string())
-            }
+            error @ (BpfError::Clsact { .. }
+            | BpfError::Io { .. }
+            | BpfError::Object(_)
+            | BpfError::TooManyDepths
+            | BpfError::TooManyTargets) => Self::Host(error.to_string()),
             #[cfg(feature = "kernel-log")]
             error @ BpfError::KernelLog(_) => Self::Bug(error.into()),
             error @ (BpfError::Map { .. } | BpfError::Absent(_) | BpfError::TestRun { .. }) => {

@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{Exit, Failure, Format, output, progress::Progress, report};
 use crate::{
-    config::{Experiment, TargetSpec},
+    config::{Experiment, Selector},
     engine::{self, Ended, LEASE_TICK, Life, Options, Outcome, Session},
     metrics::{self, Exporter, Snapshot},
     target::{self, Command},
@@ -34,15 +34,13 @@ pub struct Args {
 
 /// Looks up what the file names, and applies nothing. A command is not started.
 pub fn dry_run(experiment: &Experiment) -> Result<(), Failure> {
-    runtime()?.block_on(engine::check(experiment))?;
-    if matches!(experiment.target.get_ref(), TargetSpec::Command(_)) {
+    let runtime = runtime()?;
+    runtime.block_on(engine::check(experiment))?;
+    if matches!(experiment.target.get_ref().selector, Selector::Command(_)) {
         return Ok(());
     }
-    match target::resolve(&experiment.target) {
-        Ok(_) => Ok(()),
-        Err(target::TargetError::Mistake(problem)) => Err(experiment.mistake(problem).into()),
-        Err(other) => Err(other.into()),
-    }
+    runtime.block_on(engine::resolve(experiment, experiment.seed.unwrap_or(0)))?;
+    Ok(())
 }
 
 /// A runtime of one thread, this one: a command that is the target is tied to the thread that started it
@@ -89,10 +87,12 @@ async fn drive(experiment: Experiment, args: &Args) -> Result<Outcome, Failure> 
             }
             _ = ticks.tick() => {
                 let mut session = session.lock().await;
-                match session.keep_alive()? {
-                    Life::GoesOn => {}
-                    Life::Halted => break Ended::Halted,
-                    Life::TargetGone => break Ended::TargetGone,
+                match session.keep_alive() {
+                    Ok(Life::GoesOn) => {}
+                    Ok(Life::Halted) => break Ended::Halted,
+                    Ok(Life::TargetGone) => break Ended::TargetGone,
+                    // What was done until then is reported all the same.
+                    Err(error) => break Ended::Interrupted(error.to_string()),
                 }
                 progress.show(&session)?;
             }

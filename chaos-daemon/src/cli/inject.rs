@@ -1,20 +1,22 @@
 //! `kchaos inject KIND ...`: one fault from flags.
 //!
-//! The flags are written out as an experiment file and take its way: whatever a file refuses, a flag refuses with the same
-//! words, and `--print` shows the file to keep. Each kind of fault brings its own flags ([`crate::fault::Kind::fields`]).
+//! The flags are written out as an experiment file and take its way: whatever a file refuses, a flag refuses with the
+//! same words, and `--print` shows the file to keep. Each kind of fault brings its own flags
+//! ([`crate::fault::Kind::fields`]).
 
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 
 use super::{Exit, Failure, Format, foreground, output};
 use crate::{
     config,
-    fault::{Field, KINDS, Kind},
+    fault::{Field, KINDS, Kind, Takes},
 };
 
 const ORIGIN: &str = "these flags, as a file";
 
 /// Errors speak of the file's fields.
-const FLAGS: &str = "every field is a flag: cgroup is --cgroup PATH, host is --host, command stands after --, duration is --for";
+const FLAGS: &str =
+    "every field is a flag: unit is --unit NAME, host is --host, command stands after --, duration is --for";
 
 /// The fields that every fault has.
 const COMMON: [Field; 4] = [
@@ -22,15 +24,15 @@ const COMMON: [Field; 4] = [
         name: "peer",
         value: "PEER",
         help: "Far end: db.internal:5432, 10.0.0.0/8:80,443, [2001:db8::1]:443, :6379",
-        many: true,
+        takes: Takes::Several,
     },
-    Field { name: "exclude", value: "PEER", help: "Far end that is left alone", many: true },
-    Field { name: "protocol", value: "tcp|udp|icmp", help: "Only this protocol", many: false },
+    Field { name: "exclude", value: "PEER", help: "Far end that is left alone", takes: Takes::Several },
+    Field { name: "protocol", value: "tcp|udp|icmp", help: "Only this protocol", takes: Takes::One },
     Field {
         name: "probability",
         value: "SHARE",
         help: "How many are hit: 10% or 0.1 (all of them)",
-        many: false,
+        takes: Takes::One,
     },
 ];
 
@@ -56,19 +58,31 @@ fn kind_command(kind: &'static dyn Kind) -> Command {
     <foreground::Args as clap::Args>::augment_args(command).about(kind.about()).long_about(None)
 }
 
-fn target_flags() -> [Arg; 3] {
+fn target_flags() -> [Arg; 11] {
     let words = Arg::new("command").value_name("COMMAND").help("Start this command and hit it (after --)");
     [
-        text("cgroup", "PATH", "Hit this cgroup and all below it"),
+        text("cgroup", "PATH", "Hit this cgroup and all below it; * and ? name several"),
+        text("unit", "NAME", "Hit this systemd unit; * and ? name several"),
+        text("container", "NAME", "Hit this container, by name or id; * and ? name several"),
+        text("pod", "NAMESPACE/NAME", "Hit the containers of this pod; * and ? name several"),
+        text("netns", "NAME", "Hit everything in this network namespace (of ip netns, or a path)"),
+        text("runtime", "SOCKET", "Ask this container runtime only"),
+        text("pid", "PID", "Hit this process, if it has a cgroup of its own"),
         switch("host", "Hit every process of the host"),
+        text("pick", "HOW_MANY", "Hit some of those named: one, 3 or 50%"),
+        switch("no_follow", "Leave alone what is started or restarted later"),
         words.num_args(1..).last(true),
     ]
     .map(|arg| arg.help_heading("Target"))
 }
 
 fn field_flag(field: &Field) -> Arg {
-    let action = if field.many { ArgAction::Append } else { ArgAction::Set };
-    text(field.name, field.value, field.help).action(action).help_heading("What is hit")
+    let flag = match field.takes {
+        Takes::One => text(field.name, field.value, field.help),
+        Takes::Several => text(field.name, field.value, field.help).action(ArgAction::Append),
+        Takes::Nothing => switch(field.name, field.help),
+    };
+    flag.help_heading("What is hit")
 }
 
 /// A flag with a value, which is read where the file is read.
@@ -116,12 +130,22 @@ fn as_file(kind: &dyn Kind, matches: &ArgMatches) -> String {
     lines.extend(matches.get_flag("shadow").then(|| "mode = \"shadow\"".to_owned()));
     lines.extend(matches.get_flag("allow_protected").then(|| "allow_protected = true".to_owned()));
     lines.push("\n[target]".to_owned());
-    lines.extend(one("cgroup").map(|path| format!("cgroup = {path}")));
+    for name in ["cgroup", "unit", "container", "pod", "netns", "runtime", "pick"] {
+        lines.extend(one(name).map(|value| format!("{name} = {value}")));
+    }
+    // A text that is no number must reach the file as one, to be refused there.
+    let number = |text: &String| text.parse::<i64>().map_or_else(|_| quoted(text), |pid| pid.to_string());
+    lines.extend(matches.get_one::<String>("pid").map(|pid| format!("pid = {}", number(pid))));
+    lines.extend(matches.get_flag("no_follow").then(|| "follow = false".to_owned()));
     lines.extend(matches.get_flag("host").then(|| "host = true".to_owned()));
     lines.extend(many("command").map(|words| format!("command = {words}")));
     lines.push(format!("\n[[fault]]\nkind = {}", quoted(kind.name())));
     for field in kind.fields().iter().chain(&COMMON) {
-        let value = if field.many { many(field.name) } else { one(field.name) };
+        let value = match field.takes {
+            Takes::One => one(field.name),
+            Takes::Several => many(field.name),
+            Takes::Nothing => matches.get_flag(field.name).then(|| "true".to_owned()),
+        };
         lines.extend(value.map(|value| format!("{} = {value}", field.name)));
     }
     lines.join("\n") + "\n"
@@ -142,11 +166,12 @@ mod tests {
     fn flags_become_a_file_that_is_accepted() {
         let text = file(
             "inject drop --for 30s --cgroup /a.slice --peer :5432 --peer [::1]:80 --local-port 80,443 \
-             --direction both --probability 10% --seed 7",
+             --direction both --probability 10% --seed 7 --protocol tcp --new-only",
         );
         let experiment = config::parse(ORIGIN, &text, "x").unwrap_or_else(|e| panic!("{e:?}\n{text}"));
         assert_eq!(Some(7), experiment.seed);
         assert_eq!(2, experiment.faults[0].side.peers.len());
+        assert!(experiment.faults[0].side.packets.new_only);
         let text = file("inject connect --for 1s --errno EIO -- curl --max-time 1 http://localhost");
         assert!(config::parse(ORIGIN, &text, "x").is_ok(), "{text}");
     }

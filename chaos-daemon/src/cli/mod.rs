@@ -9,6 +9,7 @@ mod foreground;
 mod halt;
 mod inject;
 mod output;
+mod preview;
 mod progress;
 mod report;
 mod run;
@@ -46,6 +47,8 @@ enum Verb {
     Check(check::Args),
     /// Run the experiment in a file, in the foreground
     Run(run::Args),
+    /// Show what the experiment in a file would touch now: processes, sockets, devices, addresses
+    Preview(preview::Args),
     /// Stop experiments at once
     Halt(halt::Args),
     /// Remove what a killed kchaos may have left behind: the cgroup of a command and what runs in it, and on
@@ -91,6 +94,7 @@ pub fn main() -> ExitCode {
     match args.verb {
         Verb::Check(args) => exit::report(check::main(&args), args.output),
         Verb::Run(args) => exit::report(run::main(&args), args.foreground.output),
+        Verb::Preview(args) => exit::report(preview::main(&args), args.output),
         Verb::Halt(args) => exit::report(halt::main(&args), args.output),
         Verb::Clean(args) => exit::report(clean::main(&args), args.output),
         Verb::Demo(args) => exit::report(demo::main(&args), args.output),

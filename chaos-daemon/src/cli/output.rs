@@ -52,14 +52,6 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     text(&document)
 }
 
-/// Text that came from a file or a name on this host, without anything that a terminal would obey: an experiment that was
-/// passed around must not be able to clear the screen or to forge a line of the result.
-pub fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
-}
-
 /// A table with this header; the columns in `right` are aligned to the right, as numbers are.
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>, right: &[usize]) -> Table {
     let mut table = Table::new();
@@ -78,15 +70,4 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>, right
         }
     }
     table
-}
-
-#[cfg(test)]
-mod tests {
-    use super::printable;
-
-    #[test]
-    fn control_characters_are_shown_and_not_obeyed() {
-        assert_eq!("\\u{1b}[2Jx\\n\\u{7}", printable("\u{1b}[2Jx\n\u{7}"));
-        assert_eq!("größer als 5 %", printable("größer als 5 %"));
-    }
 }

@@ -1,11 +1,11 @@
-//! What is shown while an experiment runs: on a terminal a bar with the time left and the live counts, elsewhere a line at
-//! the start.
+//! What is shown while an experiment runs: on a terminal a bar with the time left and the live counts, elsewhere a
+//! line at the start.
 
 use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::output::printable;
+use crate::printable::printable;
 use crate::{bpf::BpfError, config::value::Span, engine::Session};
 
 /// The bar, or nothing.
@@ -74,20 +74,23 @@ fn announce(session: &Session) {
     for (namespace, devices) in by_namespace(session) {
         lines.push(format!("watching {devices} in network namespace {namespace}"));
     }
-    lines.extend(session.attached.notes());
+    lines.extend(session.attached().notes());
     let leaving = if experiment.allow_protected { "NOT protecting" } else { "leaving alone, as protected:" };
-    for cgroup in session.protected.cgroups.values() {
+    for cgroup in session.guard.protected.cgroups.values() {
         lines.push(format!("{leaving} {} in {}", printable(&cgroup.program), printable(&cgroup.name)));
     }
-    eprint!("{}", lines.iter().map(|line| format!("kchaos: {line}\n")).collect::<Vec<_>>().concat());
+    eprint!(
+        "{}",
+        lines.iter().map(|line| format!("kchaos: {}\n", printable(line))).collect::<Vec<_>>().concat()
+    );
 }
 
 fn by_namespace(session: &Session) -> Vec<(u64, String)> {
-    let mut found: Vec<(u64, Vec<&str>)> = Vec::new();
-    for (namespace, device) in &session.attached.devices {
-        match found.iter_mut().find(|(n, _)| n == namespace) {
+    let mut found: Vec<(u64, Vec<String>)> = Vec::new();
+    for (namespace, device) in session.attached().devices {
+        match found.iter_mut().find(|(n, _)| *n == namespace) {
             Some((_, devices)) => devices.push(device),
-            None => found.push((*namespace, vec![device])),
+            None => found.push((namespace, vec![device])),
         }
     }
     found.into_iter().map(|(n, devices)| (n, devices.join(", "))).collect()

@@ -6,6 +6,7 @@ use comfy_table::Table;
 
 use super::output;
 use crate::engine::{Ended, FaultOutcome, Outcome};
+use crate::printable::printable;
 
 /// The whole result.
 pub fn outcome(outcome: &Outcome) -> String {
@@ -15,14 +16,14 @@ pub fn outcome(outcome: &Outcome) -> String {
         text,
         "\n{} on {}: {} after {:.1} s of {:.1} s (seed {})\n",
         outcome.experiment,
-        output::printable(&outcome.target),
+        printable(&outcome.target),
         ended(&outcome.ended),
         outcome.ran_seconds,
         outcome.duration_seconds,
         outcome.seed
     );
     if let Some(hypothesis) = &outcome.hypothesis {
-        let _infallible = writeln!(text, "hypothesis: {}", output::printable(hypothesis));
+        let _infallible = writeln!(text, "hypothesis: {}", printable(hypothesis));
     }
     let _infallible = writeln!(text, "{}", table(outcome));
     for fault in &outcome.faults {
@@ -30,8 +31,20 @@ pub fn outcome(outcome: &Outcome) -> String {
             let _infallible = writeln!(text, "{}: {line}", fault.fault);
         }
     }
+    if outcome.members.len() > 1 {
+        for member in &outcome.members {
+            let _infallible = writeln!(text, "in the target: {}", printable(member));
+        }
+    }
+    for change in &outcome.changes {
+        let _infallible =
+            writeln!(text, "after {:.1} s: {}", change.after_seconds, printable(&change.what.to_string()));
+    }
+    if outcome.more_changes > 0 {
+        let _infallible = writeln!(text, "and {} more changes", outcome.more_changes);
+    }
     for note in &outcome.notes {
-        let _infallible = writeln!(text, "note: {note}");
+        let _infallible = writeln!(text, "note: {}", printable(note));
     }
     if outcome.matched_nothing() {
         text.push_str(
@@ -65,9 +78,15 @@ fn remarks(fault: &FaultOutcome) -> Vec<String> {
     let mut lines: Vec<String> = fault
         .skipped
         .iter()
-        .filter(|(reason, n)| **n > 0 && !matches!(**reason, "probability" | "shadow"))
+        .filter(|(reason, n)| **n > 0 && !matches!(**reason, "probability" | "shadow" | "flow"))
         .map(|(reason, n)| format!("{n} matched and left alone: {}", why(reason)))
         .collect();
+    if fault.unattributed > 0 {
+        lines.push(format!(
+            "{} more packets fitted and belong to no process (resets and late acknowledgements of the kernel's): left alone",
+            fault.unattributed
+        ));
+    }
     if fault.as_asked == Some(false) {
         lines.push(format!(
             "{} was asked and lies outside the interval: in a thousand runs this happens once",
@@ -85,6 +104,8 @@ fn why(reason: &str) -> &str {
         "protected" => "protected",
         "denied" => "the call had already been refused by another program",
         "failed" => "the kernel refused the effect",
+        "flow" => "of connections that `flows` has not chosen",
+        "old_flow" => "of connections that were there before",
         other => other,
     }
 }

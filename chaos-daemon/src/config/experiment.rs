@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use toml::Spanned;
 
 use super::{
-    ConfigError, FaultSpec, Problem, Section,
+    ConfigError, FaultSpec, Problem, Section, TargetSpec, target,
     value::{Seed, Span},
 };
 
@@ -50,15 +50,14 @@ pub enum Mode {
     Shadow,
 }
 
-/// Whose packets and calls: the selector, as written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TargetSpec {
-    /// A cgroup and everything below it.
-    Cgroup(String),
-    /// A command that is started in a cgroup of its own.
-    Command(Vec<String>),
-    /// Every process of the host.
-    Host,
+impl Mode {
+    /// As in the file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Inject => "inject",
+            Self::Shadow => "shadow",
+        }
+    }
 }
 
 impl Experiment {
@@ -76,7 +75,7 @@ impl Experiment {
         let mode = mode(&mut file)?;
         let seed = file.get::<Seed>("seed")?.map(|seed| seed.into_inner().0);
         let allow_protected = file.get::<bool>("allow_protected")?.is_some_and(Spanned::into_inner);
-        let target = target(&mut file)?;
+        let target = target::read(&mut file)?;
         let sections = file.tables("fault")?;
         file.finish()?;
         if sections.is_empty() {
@@ -151,61 +150,4 @@ fn mode(file: &mut Section<'_>) -> Result<Mode, Problem> {
         other => Err(Problem::at(mode.span(), format!("unknown mode \"{other}\""), "not a mode")
             .help("write \"inject\", or \"shadow\" to count what would be hit and hit nothing")),
     }
-}
-
-/// Exactly one selector.
-fn target(file: &mut Section<'_>) -> Result<Spanned<TargetSpec>, Problem> {
-    const HELP: &str = "say whose packets and calls: cgroup = \"/system.slice/checkout.service\", \
-                        command = [\"program\", \"argument\"], or host = true";
-    let Some(mut target) = file.table("target")? else {
-        return Err(Problem::at(file.span(), "the experiment has no [target]", "no target").help(HELP));
-    };
-    let title_span = target.span();
-    let mut found: Vec<Spanned<TargetSpec>> = Vec::new();
-    if let Some(cgroup) = target.get::<String>("cgroup")? {
-        let span = cgroup.span();
-        if cgroup.get_ref().trim().is_empty() {
-            return Err(Problem::at(span, "`cgroup` names nothing", "empty").help(HELP));
-        }
-        found.push(Spanned::new(span, TargetSpec::Cgroup(cgroup.into_inner())));
-    }
-    let for_shell = !target.is_list("command");
-    if let Some(words) = target.list::<String>("command")? {
-        found.push(command(words, for_shell)?);
-    }
-    if let Some(host) = target.get::<bool>("host")? {
-        if !host.get_ref() {
-            return Err(
-                Problem::at(host.span(), "`host = false` selects nothing", "not a selector").help(HELP)
-            );
-        }
-        found.push(Spanned::new(host.span(), TargetSpec::Host));
-    }
-    target.finish()?;
-    let mut found = found.into_iter();
-    match (found.next(), found.next()) {
-        (Some(one), None) => Ok(one),
-        (None, _) => {
-            Err(Problem::at(title_span, "the target has no selector", "nothing is selected here").help(HELP))
-        }
-        (Some(_), Some(second)) => {
-            Err(Problem::at(second.span(), "the target has two selectors", "a second selector")
-                .help("keep exactly one of cgroup, command and host"))
-        }
-    }
-}
-
-/// A list is a program and its arguments; a single text is a line for the shell.
-fn command(words: Vec<Spanned<String>>, for_shell: bool) -> Result<Spanned<TargetSpec>, Problem> {
-    let start = words.first().map_or(0, |w| w.span().start);
-    let end = words.last().map_or(0, |w| w.span().end);
-    let mut words: Vec<String> = words.into_iter().map(Spanned::into_inner).collect();
-    if words[0].trim().is_empty() {
-        return Err(Problem::at(start..end, "`command` names no program", "empty")
-            .help("write command = [\"program\", \"argument\", ...]"));
-    }
-    if for_shell && words[0].contains(char::is_whitespace) {
-        words = vec!["/bin/sh".into(), "-c".into(), words.remove(0)];
-    }
-    Ok(Spanned::new(start..end, TargetSpec::Command(words)))
 }

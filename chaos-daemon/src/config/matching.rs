@@ -8,9 +8,9 @@ use toml::Spanned;
 use super::{
     Problem, Section, experiment,
     section::closest,
-    value::{Peer, Ports, Protocol, Share, Span},
+    value::{Peer, Ports, Protocol, Share, Span, Truth},
 };
-use crate::fault::{self, Fault};
+use crate::fault::{self, Fault, Field, Takes};
 
 /// One fault, read and checked.
 #[derive(Debug)]
@@ -36,10 +36,59 @@ pub struct Side {
     pub peers: Vec<Spanned<Peer>>,
     /// Far ends that are left alone.
     pub exclude: Vec<Spanned<Peer>>,
-    /// Ports of the near end; empty is any.
-    pub local_ports: Vec<Ports>,
+    /// What only kinds that look at packets ask.
+    pub packets: Packets,
     /// The transport; `None` is any.
     pub protocol: Option<Protocol>,
+}
+
+/// Conditions of the kinds that look at packets. A call knows neither its near end nor its connection yet.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Packets {
+    /// Ports of the near end; empty is any.
+    pub local_ports: Vec<Ports>,
+    /// How many connections; of the others nothing is hit.
+    pub flows: Option<Share>,
+    /// Only connections that begin while the experiment runs.
+    pub new_only: bool,
+}
+
+impl Packets {
+    /// Their fields, as `kchaos inject` offers them.
+    pub const FIELDS: [Field; 3] = [
+        Field {
+            name: "local_port",
+            value: "PORTS",
+            help: "Ports of the near end: 8080, 8000-8099 or 80,443",
+            takes: Takes::Several,
+        },
+        Field {
+            name: "flows",
+            value: "SHARE",
+            help: "How many connections are hit: every packet of these, none of the others",
+            takes: Takes::One,
+        },
+        Field {
+            name: "new_only",
+            value: "",
+            help: "Only TCP connections that begin while the experiment runs",
+            takes: Takes::Nothing,
+        },
+    ];
+
+    /// Reads them.
+    pub fn read(section: &mut Section<'_>) -> Result<Self, Problem> {
+        Ok(Self {
+            local_ports: section
+                .list("local_port")?
+                .unwrap_or_default()
+                .into_iter()
+                .map(Spanned::into_inner)
+                .collect(),
+            flows: section.get("flows")?.map(Spanned::into_inner),
+            new_only: section.get::<Truth>("new_only")?.is_some_and(|truth| truth.into_inner().0),
+        })
+    }
 }
 
 /// On for a while, off for a while, and again.
@@ -72,14 +121,14 @@ impl FaultSpec {
                 Problem::at(name.span(), message, "the second one").help("give each a `name` of its own")
             );
         }
-        let (fault, local_ports) = kind.read(section)?;
+        let (fault, packets) = kind.read(section)?;
         let spec = Self {
             name: name.into_inner(),
             fault,
             side: Side {
                 peers: section.list("peer")?.unwrap_or_default(),
                 exclude: section.list("exclude")?.unwrap_or_default(),
-                local_ports,
+                packets,
                 protocol: section.get("protocol")?.map(Spanned::into_inner),
             },
             probability: section.get("probability")?.map_or(Share::ALL, Spanned::into_inner),
@@ -96,6 +145,14 @@ impl FaultSpec {
 impl FaultSpec {
     /// Refuses conditions that contradict each other: the fault would never hit, and look as if all were well.
     fn can_match(&self, span: Range<usize>) -> Result<(), Problem> {
+        if self.side.packets.new_only && self.side.protocol != Some(Protocol::Tcp) {
+            return Err(Problem::at(
+                span,
+                "`new_only` needs connections that have a beginning",
+                "not only TCP",
+            )
+            .help("add protocol = \"tcp\""));
+        }
         if self.side.protocol != Some(Protocol::Icmp) {
             return Ok(());
         }
@@ -106,16 +163,13 @@ impl FaultSpec {
                 "write protocol = \"tcp\" or \"udp\", or leave it out",
             );
         }
-        if !self.side.local_ports.is_empty() || self.side.peers.iter().any(|p| p.get_ref().ports.is_some()) {
+        if !self.side.packets.local_ports.is_empty()
+            || self.side.peers.iter().any(|p| p.get_ref().ports.is_some())
+        {
             return wrong("icmp has no ports", "leave out the ports, or protocol = \"icmp\"");
         }
         Ok(())
     }
-}
-
-/// The ports of the near end: a field of the kinds that look at packets.
-pub fn local_ports(section: &mut Section<'_>) -> Result<Vec<Ports>, Problem> {
-    Ok(section.list("local_port")?.unwrap_or_default().into_iter().map(Spanned::into_inner).collect())
 }
 
 fn unknown_kind(kind: &Spanned<String>) -> Problem {

@@ -1,8 +1,8 @@
 //! The experiment file: TOML text to a checked, typed [`Experiment`].
 //!
-//! [`section`] reads tables field by field and remembers which fields it was asked for, so that whatever is left over is
-//! an error with a suggestion. [`value`] holds one file per kind of value. Everything that can be known from the text
-//! alone is checked here; names (cgroups, hosts) are looked up by [`crate::target`] and [`crate::engine`].
+//! [`section`] reads tables field by field and remembers which fields it was asked for, so that whatever is left over
+//! is an error with a suggestion. [`value`] holds one file per kind of value. Everything that can be known from the
+//! text alone is checked here; names (cgroups, hosts) are looked up by [`crate::target`] and [`crate::engine`].
 //!
 //! What must stay true: every error carries the place in the file ([`Problem`]), and nothing has a default that widens
 //! what is hit: a selector that is missing or empty is an error.
@@ -11,6 +11,8 @@ mod experiment;
 mod matching;
 mod problem;
 mod section;
+mod target;
+mod too_wide;
 pub mod value;
 
 use std::{
@@ -19,10 +21,12 @@ use std::{
     path::Path,
 };
 
-pub use experiment::{Experiment, MAX_DURATION, Mode, TargetSpec};
-pub use matching::{FaultSpec, Pulse, Side, local_ports};
+pub use experiment::{Experiment, MAX_DURATION, Mode};
+pub use matching::{FaultSpec, Packets, Pulse, Side};
 pub use problem::{ConfigError, Problem};
 pub use section::Section;
+pub use target::{Pods, Selector, TargetSpec};
+pub(crate) use too_wide::{is_every_cgroup, unit_name, whole_host};
 
 /// Reads and checks the experiment in the file at `path`.
 pub fn load(path: &Path) -> Result<Experiment, Box<ConfigError>> {
@@ -46,8 +50,8 @@ fn read(path: &Path) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::Error::other("it is not a text in UTF-8"))
 }
 
-/// Checks the experiment in `text`. `origin` is what errors call the place, `fallback_name` names an experiment that has
-/// no `name`.
+/// Checks the experiment in `text`. `origin` is what errors call the place, `fallback_name` names an experiment that
+/// has no `name`.
 pub fn parse(origin: &str, text: &str, fallback_name: &str) -> Result<Experiment, Box<ConfigError>> {
     Experiment::parse(origin, text, fallback_name)
         .map_err(|problem| Box::new(problem.in_source(origin, text)))

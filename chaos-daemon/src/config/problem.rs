@@ -5,6 +5,8 @@ use std::ops::Range;
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use thiserror::Error;
 
+use crate::printable::printable;
+
 /// A mistake in the text, before it is known which file it stands in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -31,21 +33,22 @@ impl Problem {
         self
     }
 
-    /// Ties the problem to its file.
+    /// Ties the problem to its file. What the file says may be anybody's: it is shown without control characters.
     pub fn in_source(self, origin: &str, text: &str) -> ConfigError {
         let Self { message, label, help, span } = self;
         let span = span.unwrap_or(0..0);
         let (line, column) = line_and_column(text, span.start);
+        let lines = |text: String| text.lines().map(printable).collect::<Vec<_>>().join("\n");
         ConfigError {
-            message,
+            message: printable(&message),
             origin: origin.to_owned(),
             line,
             column,
-            help,
-            label,
+            help: help.map(lines),
+            label: printable(&label),
             // A span of no bytes (something is missing at the end) still shows its line.
             at: Some((span.start, span.len()).into()),
-            source_code: Some(NamedSource::new(origin, text.to_owned()).with_language("TOML")),
+            source_code: Some(NamedSource::new(origin, without_controls(text)).with_language("TOML")),
         }
     }
 }
@@ -109,6 +112,12 @@ impl ConfigError {
     }
 }
 
+/// The text of a file, byte for byte as long as it was: places in it stay the same.
+fn without_controls(text: &str) -> String {
+    let is_shown = |c: char| matches!(c, '\n' | '\r' | '\t') || !c.is_control();
+    text.chars().map(|c| if is_shown(c) { c.to_string() } else { "?".repeat(c.len_utf8()) }).collect()
+}
+
 /// Line and column of a byte offset, from 1; columns count characters.
 fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
@@ -119,7 +128,19 @@ fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::line_and_column;
+    use super::{Problem, line_and_column};
+
+    #[test]
+    fn nothing_in_a_file_reaches_the_terminal_as_a_control_character() {
+        let text = "name = \"\u{1b}[2J\u{9b}x\"\n";
+        let problem =
+            Problem::at(7..15, "no \u{1b}[2J", "\u{7}").help("one\ntwo\u{1b}c").in_source("x.toml", text);
+        let mut shown = String::new();
+        let handler = miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::unicode_nocolor());
+        handler.render_report(&mut shown, &problem).unwrap();
+        assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown:?}");
+        assert!(shown.contains("no \\u{1b}[2J") && shown.contains("name = \"?[2J??x\""), "{shown}");
+    }
 
     #[test]
     fn counts_lines_and_characters_from_one() {

@@ -1,8 +1,8 @@
 //! One TOML table, read field by field.
 //!
-//! serde's own `deny_unknown_fields` cannot serve here: a fault's fields depend on its `kind`, and serde loses the places
-//! of everything it has to buffer to find that out. So a [`Section`] keeps the parsed table with its places, hands out
-//! fields by name, and at [`Section::finish`] refuses what nobody asked for.
+//! serde's own `deny_unknown_fields` cannot serve here: a fault's fields depend on its `kind`, and serde loses the
+//! places of everything it has to buffer to find that out. So a [`Section`] keeps the parsed table with its places,
+//! hands out fields by name, and at [`Section::finish`] refuses what nobody asked for.
 
 use std::ops::Range;
 
@@ -99,6 +99,11 @@ impl<'i> Section<'i> {
     /// Whether the field `key` is there and is a list.
     pub fn is_list(&self, key: &str) -> bool {
         self.table.get(key).is_some_and(|value| value.get_ref().is_array())
+    }
+
+    /// Whether the field `key` is there and is a table.
+    pub fn is_table(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| value.get_ref().is_table())
     }
 
     /// The field `key` as a list; a single value is a list of one. A list that is there must not be empty.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Mode, TargetSpec, parse};
+use super::{Mode, Selector, parse};
 
 const GOOD: &str = r#"
 name = "redis-loss"
@@ -39,10 +39,10 @@ fn reads_a_whole_experiment() {
     assert_eq!(Duration::from_mins(1), e.duration);
     assert_eq!(Mode::Shadow, e.mode);
     assert_eq!(Some(42), e.seed);
-    assert_eq!(&TargetSpec::Cgroup("/system.slice/redis.service".into()), e.target.get_ref());
+    assert_eq!(Selector::Cgroup("/system.slice/redis.service".into()), e.target.get_ref().selector);
     assert_eq!(["drop-1", "connect-2"], [e.faults[0].name.as_str(), &e.faults[1].name]);
     assert_eq!(3, e.faults[0].side.peers.len());
-    assert_eq!(2, e.faults[0].side.local_ports.len());
+    assert_eq!(2, e.faults[0].side.packets.local_ports.len());
     assert_eq!("10%", e.faults[0].probability.to_string());
     assert_eq!("25%", e.faults[1].probability.to_string());
 }
@@ -69,7 +69,7 @@ fn refuses_bad_time_boxes() {
     refused(line, r#"duration = "2h""#, "too long", "\"2h\"", "1h");
     refused(line, "duration = 60", "no unit", "60", "\"60s\"");
     refused(line, r#"duration = "soon""#, "not a duration", "\"soon\"", "3s");
-    refused(line, "duration = true", "invalid type", "true", "");
+    refused(line, "duration = true", "is not a duration", "true", "");
 }
 
 #[test]
@@ -160,6 +160,41 @@ fn refuses_anything_but_one_selector() {
     refused(line, "host = false", "selects nothing", "false", "host = true");
     refused(line, "command = []", "empty list", "[]", "");
     refused(line, "cgroup = \"/x\"\nhost = true", "two selectors", "true", "exactly one");
+}
+
+#[test]
+fn refuses_selectors_that_might_mean_more_or_nothing() {
+    let line = r#"cgroup = "/system.slice/redis.service""#;
+    refused(line, r#"cgroup = "/a/../b*""#, "goes down only", "\"/a/..", "without ..");
+    refused(line, r#"cgroup = "/a[""#, "`cgroup`", "\"/a[", "[ab]");
+    refused(line, r#"unit = "system.slice/redis""#, "no slashes", "\"system", "unit = ");
+    refused(line, "container = \" \"", "names nothing", "\" \"", "container = ");
+    refused(line, "pod = {}", "every pod", "{}", "name = \"*\"");
+    refused(line, "pod = { namespace = \"shop\" }", "every pod", "{", "labels");
+    refused(line, "pod = { name = \"web\", label = { a = \"b\" } }", "label", "label", "labels");
+    for name in ["a/b/c", "/x", "x/"] {
+        refused(line, &format!("pod = \"{name}\""), "not the name of a pod", "\"", "namespace/name");
+    }
+    refused(line, "pid = 0", "no process", "0", "at least 1");
+    refused(line, "pid = 7\npick = \"one\"", "means nothing", "\"one\"", "container and pod");
+    refused(line, "host = true\nfollow = false", "means nothing", "false", "netns");
+    refused(line, "netns = \"/proc/8/ns/net\"\nfollow = true", "means nothing", "true", "netns");
+    refused(line, "container = \"a\"\npick = \"0%\"", "nobody", "\"0%\"", "50%");
+    refused(line, "container = \"a\"\npick = 1.0", "might be a number", "1.0", "100%");
+    refused(line, "container = \"a\"\npick = 0.5", "might be a number", "0.5", "100%");
+    refused(line, "host = true\nruntime = \"/x\"", "no container runtime", "\"/x\"", "container and pod");
+    refused(line, "container = \"a\"\nruntime = \"x\"", "path of a socket", "\"x\"", "/run/");
+    refused(line, "container = \"a\"\npod = \"b\"", "two selectors", "\"b\"", "exactly one");
+}
+
+#[test]
+fn refuses_patterns_for_the_whole_machine() {
+    let line = r#"cgroup = "/system.slice/redis.service""#;
+    for by in [r#"cgroup = "/""#, r#"cgroup = "/*""#, r#"unit = "*.slice""#, r#"unit = "-.slice""#] {
+        refused(line, by, "is the whole host", "\"", "host = true");
+    }
+    let some = GOOD.replace(line, "unit = \"*\"");
+    assert!(parse("x.toml", &some, "x").is_ok(), "all services are not all processes");
 }
 
 #[test]

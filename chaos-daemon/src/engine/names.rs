@@ -1,6 +1,7 @@
 //! Host names of peers to addresses: all of both families, or an error.
 //!
-//! A pure resolver and not the C library's, which cannot be linked statically. It reads /etc/hosts and /etc/resolv.conf.
+//! A pure resolver and not the C library's, which cannot be linked statically. It reads /etc/hosts and
+//! /etc/resolv.conf.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -44,6 +45,43 @@ impl Names {
         }
         Ok(found)
     }
+}
+
+/// The names that `experiment` leaves alone. They only ever get more addresses: a connection to one that the name has
+/// lost must not be hit all of a sudden.
+pub fn excluded(experiment: &Experiment) -> BTreeSet<String> {
+    let peers = experiment.faults.iter().flat_map(|fault| &fault.side.exclude);
+    let name = |peer: &toml::Spanned<crate::config::value::Peer>| match &peer.get_ref().host {
+        Host::Name(name) => Some(name.clone()),
+        Host::Any | Host::Net(_) => None,
+    };
+    peers.filter_map(name).collect()
+}
+
+/// Looks every name in `known` up once more, and replaces its addresses by those found; those of names in `growing`
+/// stay, too. A name that has none any more, or cannot be looked up, keeps its last ones: answers with these, and why.
+pub async fn again(known: &mut Addresses, growing: &BTreeSet<String>) -> Vec<(String, String)> {
+    let mut kept = Vec::new();
+    // Made anew each time, so that neither an old answer nor an old configuration is taken for the present.
+    let resolver = match Names::from_system() {
+        Ok(resolver) => resolver,
+        Err(error) => return known.keys().map(|name| (name.clone(), error.to_string())).collect(),
+    };
+    for (name, addresses) in known.iter_mut() {
+        match resolver.addresses(name).await {
+            Ok(found) if found.is_empty() => {
+                kept.push((name.clone(), "it has no addresses any more".to_owned()));
+            }
+            Ok(found) => {
+                if !growing.contains(name) {
+                    addresses.clear();
+                }
+                addresses.extend(found.into_iter().map(|a| a.to_canonical()));
+            }
+            Err(error) => kept.push((name.clone(), error.to_string())),
+        }
+    }
+    kept
 }
 
 /// All addresses of all host names in `experiment`. A name without any is a mistake in the file.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use super::follow::Change;
 use chaos_common::{
     counters::{Counters, Skip},
     draw::SCALE,
@@ -49,6 +50,14 @@ pub struct Outcome {
     /// What was not done as it should be: second-best ways of this kernel, filters of others that run first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// Who was in the target at the start.
+    pub members: Vec<String>,
+    /// Who joined and left, and which host names changed, while it ran.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+    /// How many more changes there were than are listed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more_changes: usize,
     /// Its faults.
     pub faults: Vec<FaultOutcome>,
 }
@@ -68,6 +77,9 @@ pub struct FaultOutcome {
     pub matched: u64,
     /// Of these, how many were hit.
     pub injected: u64,
+    /// Packets that fitted and belong to no socket, so that nobody can say whose they are: not among `matched`, never
+    /// hit.
+    pub unattributed: u64,
     /// Of these, how many were not, by reason. Every reason is there.
     pub skipped: BTreeMap<&'static str, u64>,
     /// How often the dice were thrown.
@@ -101,6 +113,7 @@ impl FaultOutcome {
             asked,
             matched: counters.matched,
             injected: counters.injected,
+            unattributed: counters.unattributed,
             skipped: Skip::ALL.iter().map(|s| (s.name(), counters.skipped[*s as usize])).collect(),
             draws,
             hits,
@@ -116,6 +129,11 @@ impl Outcome {
     pub fn matched_nothing(&self) -> bool {
         self.faults.iter().all(|f| f.matched == 0)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls it with")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Seconds to the millisecond.

@@ -1,28 +1,29 @@
 //! One running experiment.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{
     boot_ns,
     error::{StartError, in_file},
+    follow::{Changes, Members, What},
     names,
     outcome::{Ended, FaultOutcome, Outcome, seconds},
+    prepare::{describe, fresh_seed, needs, refuse_protected_target, remove_leftovers},
+    protect::Guard,
+    refresh::Names,
     slot::Slot,
-    tables::Tables,
+    tables::{Half, Tables},
 };
 use crate::{
-    bpf::{self, Attached, BpfError, Cleaner, Lease, Need, Object},
-    config::{ConfigError, Experiment, Mode, Problem, TargetSpec},
-    guard::{capabilities, protected::Protected},
-    target::{self, Cgroup, Command, Hierarchy, OwnCgroup, Target},
+    bpf::{self, Attached, BpfError, Fails, Need, Object},
+    config::Experiment,
+    guard::{capabilities, files, protected::Protected},
+    target::{Command, Hierarchy, OwnCgroup, Target},
 };
-use chaos_common::{control::LEASE_NS, counters::Counters};
+use chaos_common::{control::LEASE_NS, counters::Counters, scope::FLAG_NAMESPACES};
 
 /// How often the lease is extended: often enough that a busy machine does not lose it.
 pub const LEASE_TICK: Duration = Duration::from_millis(200);
-
-/// How often protected processes are looked for while an experiment runs.
-const PROTECT_EVERY: Duration = Duration::from_secs(1);
 
 /// What the caller adds to the file.
 #[derive(Clone, Debug, Default)]
@@ -37,10 +38,8 @@ pub struct Session {
     pub experiment: Experiment,
     /// What its draws start from.
     pub seed: u64,
-    /// Where the programs sit.
-    pub attached: Attached,
     /// What is left alone.
-    pub protected: Protected,
+    pub guard: Guard,
     /// Whether the target had no processes when it was looked up.
     pub found_empty: bool,
     target: String,
@@ -49,52 +48,70 @@ pub struct Session {
     /// The command that runs as the target.
     pub command: Option<Command>,
     tables: Tables,
-    hierarchy: Hierarchy,
-    cgroup: Cgroup,
-    looked: Instant,
+    members: Members,
+    /// Who was in the target at the start.
+    picked: Vec<String>,
+    names: Option<Names>,
+    changes: Changes,
     started_ns: u64,
     // Dropped last: the command's cgroup goes when nothing is attached any more.
     own_cgroup: Option<OwnCgroup>,
     _slot: Slot,
 }
 
+/// The programs in their places, with tables that match nothing yet.
+fn attached(needs: &[Need], tables: &Tables, target: &Target) -> Result<Object, BpfError> {
+    let mut object = Object::load(needs, tables.size().with_room())?;
+    object.fill(tables)?;
+    for member in &target.members {
+        object.attach_cgroup(&member.cgroup)?;
+    }
+    for namespace in &target.namespaces {
+        object.attach_namespace(namespace, Fails::Start)?;
+    }
+    Ok(object)
+}
+
 impl Session {
     /// Looks everything up, loads and attaches everything, and arms it at the very end: all or nothing.
     pub async fn start(experiment: Experiment, options: &Options) -> Result<Self, StartError> {
         capabilities::check()?;
+        files::raise();
         let addresses = names::of(&experiment).await?;
-        let mut target = target::resolve(&experiment.target).map_err(|e| in_file(&experiment, e))?;
-        let hierarchy = Hierarchy::find()?;
-        let protected = Protected::find(&hierarchy, &target.cgroup, options.own_ports.clone());
-        refuse_protected_target(&experiment, &target, &protected)?;
         let seed = experiment.seed.unwrap_or_else(fresh_seed);
-        let mut tables =
-            Tables::compile(&experiment, &addresses, &protected, seed).map_err(|p| experiment.mistake(p))?;
+        let mut target = super::resolve(&experiment, seed).await?;
+        let hierarchy = Hierarchy::find()?;
+        let cgroups = target.members.iter().map(|member| &member.cgroup);
+        let protected = Protected::find(&hierarchy, cgroups, options.own_ports.clone());
+        refuse_protected_target(&experiment, &target, &protected)?;
+        let mut tables = Tables::compile(&experiment, &addresses, &protected, seed, Half::FIRST)
+            .map_err(|p| experiment.mistake(p))?;
         remove_leftovers(&target);
         let slot = Slot::take(bpf::marks_in_use())?;
-        tables.scope.cgroup_id = target.cgroup.id;
-        tables.scope.cgroup_level = target.cgroup.level;
         tables.scope.tag = slot.tag();
+        if target.selection.is_of_namespaces() {
+            tables.scope.flags |= FLAG_NAMESPACES;
+        }
 
-        let needs: Vec<Need> = experiment.faults.iter().flat_map(|f| f.fault.needs()).copied().collect();
-        let mut object = Object::load(&needs)?;
-        object.fill(&tables)?;
-        let attached = object.attach(&target)?;
+        let mut object = attached(&needs(&experiment, &target.selection), &tables, &target)?;
         let started_ns = boot_ns();
         object.arm(&tables, started_ns, started_ns + LEASE_NS)?;
+        let excluded = names::excluded(&experiment);
+        let on = !experiment.allow_protected;
         let mut session = Self {
             target: describe(&experiment, &target),
             experiment,
             seed,
-            attached,
-            protected,
-            found_empty: target.command.is_none() && target.cgroup.processes().pids.is_empty(),
+            guard: Guard::new(protected, hierarchy, on),
+            found_empty: target.command.is_none()
+                && target.members.iter().all(|member| member.cgroup.processes().pids.is_empty()),
             object,
             command: None,
             tables,
-            hierarchy,
-            cgroup: target.cgroup,
-            looked: Instant::now(),
+            picked: target.members.iter().map(|member| member.name.clone()).collect(),
+            members: Members::new(target.selection, target.members, &target.namespaces),
+            names: Names::start(&addresses, excluded),
+            changes: Changes::default(),
             started_ns,
             own_cgroup: None,
             _slot: slot,
@@ -128,30 +145,49 @@ impl Session {
         if self.object.halted()? {
             return Ok(Life::Halted);
         }
-        if !self.cgroup.is_there() {
+        if self.members.gone_for_good() {
             return Ok(Life::TargetGone);
         }
-        if self.looked.elapsed() >= PROTECT_EVERY {
-            self.protect_newcomers()?;
-        }
+        self.object.extend_lease(boot_ns() + LEASE_NS)?;
+        self.guard.look_again(&mut self.object, self.members.cgroups())?;
+        let changes = self.members.follow(&mut self.object, &mut self.guard)?;
+        self.note(changes);
+        self.follow_names()?;
         self.object.extend_lease(boot_ns() + LEASE_NS)?;
         Ok(Life::GoesOn)
     }
 
-    /// A protected service may be restarted while the experiment runs, and is then in a cgroup of another id.
-    fn protect_newcomers(&mut self) -> Result<(), BpfError> {
-        self.looked = Instant::now();
-        if self.experiment.allow_protected {
-            return Ok(());
-        }
-        let now = Protected::find(&self.hierarchy, &self.cgroup, Vec::new());
-        for (id, cgroup) in now.cgroups {
-            if !self.protected.cgroups.contains_key(&id) {
-                self.object.protect(id)?;
-                self.protected.cgroups.insert(id, cgroup);
+    /// Puts new tables in the place of the old ones when host names have got other addresses.
+    fn follow_names(&mut self) -> Result<(), BpfError> {
+        let Some(names) = &mut self.names else { return Ok(()) };
+        let (changes, addresses) = names.changes();
+        self.note(changes);
+        let Some(addresses) = addresses else { return Ok(()) };
+        let half = self.object.other_half(&self.tables);
+        match Tables::compile(&self.experiment, &addresses, &self.guard.protected, self.seed, half) {
+            Ok(mut tables) => {
+                tables.scope.tag = self.tables.scope.tag;
+                tables.scope.flags |= self.tables.scope.flags & FLAG_NAMESPACES;
+                self.object.replace(&tables, self.started_ns)?;
+                self.tables = tables;
+            }
+            Err(problem) => {
+                self.note(vec![What::TooMany { error: problem.message }]);
             }
         }
         Ok(())
+    }
+
+    fn note(&mut self, changes: Vec<What>) {
+        let after = self.elapsed();
+        for what in changes {
+            self.changes.note(after, what);
+        }
+    }
+
+    /// Where the programs sit, and by which ways.
+    pub fn attached(&self) -> Attached {
+        self.object.attached()
     }
 
     /// What each fault has done so far, in file order.
@@ -163,22 +199,25 @@ impl Session {
     pub fn stop(&mut self, ended: Ended) -> Result<Outcome, BpfError> {
         let ran = self.elapsed().min(self.experiment.duration);
         let halted = self.object.halt();
-        let mut notes = self.attached.notes();
+        let mut notes = self.object.attached().notes();
         notes.extend(self.object.detach()?);
         halted?;
-        wait_for_running_programs();
+        super::wait_for_running_programs();
         let counters = self.counters()?;
         let faults = self.experiment.faults.iter().zip(&self.tables.rules).zip(&counters);
         Ok(Outcome {
             experiment: self.experiment.name.clone(),
             hypothesis: self.experiment.hypothesis.clone(),
-            mode: mode(self.experiment.mode),
+            mode: self.experiment.mode.name(),
             seed: self.seed,
             target: self.target.clone(),
             duration_seconds: seconds(self.experiment.duration),
             ran_seconds: seconds(ran),
             ended,
             notes,
+            members: self.picked.clone(),
+            changes: self.changes.list.clone(),
+            more_changes: self.changes.more,
             faults: faults
                 .map(|((spec, rule), counters)| {
                     let fault = &spec.fault;
@@ -213,70 +252,4 @@ impl Drop for Session {
             tracing::debug!("halting while dropping: {error}");
         }
     }
-}
-
-/// A program that was already running when its link went may still be counting. Programs run inside RCU read-side sections,
-/// and membarrier(2)'s global command waits for all of them to end (`kernel/sched/membarrier.c`).
-fn wait_for_running_programs() {
-    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
-    // SAFETY: a system call without pointers.
-    let waited = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
-    if waited != 0 {
-        // Not on a kernel with isolated (nohz_full) CPUs; no program of ours runs this long.
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Inject => "inject",
-        Mode::Shadow => "shadow",
-    }
-}
-
-fn describe(experiment: &Experiment, target: &Target) -> String {
-    match experiment.target.get_ref() {
-        TargetSpec::Cgroup(_) => format!("cgroup {}", target.cgroup.name),
-        TargetSpec::Command(words) => format!("command {}", words.join(" ")),
-        TargetSpec::Host => "the whole host".to_owned(),
-    }
-}
-
-/// What a killed kchaos has left on the target's devices goes before ours comes. What cannot be removed is inert.
-fn remove_leftovers(target: &Target) {
-    let mut cleaner = Cleaner::new(Lease::Respect);
-    for namespace in &target.namespaces {
-        let (removed, failed) = cleaner.clean(namespace);
-        for filter in removed {
-            tracing::warn!("removed {filter}");
-        }
-        for error in failed {
-            tracing::warn!("{error}");
-        }
-    }
-}
-
-/// A target that consists of a protected service is most likely a mistake, and would match without ever injecting.
-fn refuse_protected_target(
-    experiment: &Experiment,
-    target: &Target,
-    protected: &Protected,
-) -> Result<(), Box<ConfigError>> {
-    let Some(found) = protected.cgroups.get(&target.cgroup.id) else { return Ok(()) };
-    if experiment.allow_protected || target.cgroup.level == 0 {
-        return Ok(());
-    }
-    let problem = Problem::at(
-        experiment.target.span(),
-        format!("{} runs in {} and is protected", found.program, found.name),
-        "a protected target",
-    )
-    .help("to hit it all the same, write allow_protected = true above [target]");
-    Err(experiment.mistake(problem))
-}
-
-/// A seed that nobody chose: it is shown, so that the run can be repeated.
-fn fresh_seed() -> u64 {
-    // Small enough for a TOML integer, which is signed.
-    chaos_common::draw::mix(boot_ns() ^ u64::from(std::process::id()) << 32) >> 1
 }

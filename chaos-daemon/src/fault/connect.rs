@@ -4,13 +4,10 @@
 use chaos_common::rule::{Rule, action, hook};
 use toml::Spanned;
 
-use super::{Fault, Field, Kind};
+use super::{Fault, Field, Kind, Takes};
 use crate::{
     bpf::{Feature, Need},
-    config::{
-        Problem, Section,
-        value::{Errno, Ports},
-    },
+    config::{Packets, Problem, Section, value::Errno},
 };
 
 /// The kind.
@@ -30,13 +27,13 @@ impl Kind for Connect {
             name: "errno",
             value: "ERRNO",
             help: "How the call fails: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ...",
-            many: false,
+            takes: Takes::One,
         }]
     }
 
-    fn read(&self, section: &mut Section<'_>) -> Result<(Box<dyn Fault>, Vec<Ports>), Problem> {
+    fn read(&self, section: &mut Section<'_>) -> Result<(Box<dyn Fault>, Packets), Problem> {
         let errno = section.need("errno", "\"ECONNREFUSED\"").map(Spanned::into_inner)?;
-        Ok((Box::new(ConnectFault { errno }), Vec::new()))
+        Ok((Box::new(ConnectFault { errno }), Packets::default()))
     }
 
     fn demo(&self) -> (&'static str, &'static str) {

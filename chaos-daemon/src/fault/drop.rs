@@ -5,12 +5,12 @@ use std::{fmt, str::FromStr};
 use chaos_common::rule::{Rule, action, hook};
 use toml::Spanned;
 
-use super::{Fault, Field, Kind};
+use super::{Fault, Field, Kind, Takes};
 use crate::{
     bpf::{Feature, Need},
     config::{
-        Problem, Section, local_ports,
-        value::{Invalid, Ports, deserialize_from_text},
+        Packets, Problem, Section,
+        value::{Invalid, deserialize_from_text},
     },
 };
 
@@ -27,26 +27,18 @@ impl Kind for Drop {
     }
 
     fn fields(&self) -> &'static [Field] {
-        &[
-            Field {
-                name: "direction",
-                value: "egress|ingress|both",
-                help: "Packets the target sends (egress, the default), receives (ingress), or both",
-                many: false,
-            },
-            Field {
-                name: "local_port",
-                value: "PORTS",
-                help: "Ports of the near end: 8080, 8000-8099 or 80,443",
-                many: true,
-            },
-        ]
+        const DIRECTION: Field = Field {
+            name: "direction",
+            value: "egress|ingress|both",
+            help: "Packets the target sends (egress, the default), receives (ingress), or both",
+            takes: Takes::One,
+        };
+        const { &[DIRECTION, Packets::FIELDS[0], Packets::FIELDS[1], Packets::FIELDS[2]] }
     }
 
-    fn read(&self, section: &mut Section<'_>) -> Result<(Box<dyn Fault>, Vec<Ports>), Problem> {
+    fn read(&self, section: &mut Section<'_>) -> Result<(Box<dyn Fault>, Packets), Problem> {
         let direction = section.get("direction")?.map_or(Direction::Egress, Spanned::into_inner);
-        let ports = local_ports(section)?;
-        Ok((Box::new(DropFault { direction }), ports))
+        Ok((Box::new(DropFault { direction }), Packets::read(section)?))
     }
 
     fn demo(&self) -> (&'static str, &'static str) {

@@ -13,7 +13,7 @@ use chaos_common::rule::Rule;
 
 use crate::{
     bpf::Need,
-    config::{Problem, Section, value::Ports},
+    config::{Packets, Problem, Section},
 };
 
 /// All kinds, in the order of help texts and the demo.
@@ -30,11 +30,12 @@ pub trait Kind: Sync {
     /// Its own fields, beside those that every fault has.
     fn fields(&self) -> &'static [Field];
 
-    /// Reads its own fields: the fault, and the ports of the near end if the kind knows such a thing.
-    fn read(&self, section: &mut Section<'_>) -> Result<(Box<dyn Fault>, Vec<Ports>), Problem>;
+    /// Reads its own fields: the fault, and the conditions that only kinds for packets have ([`Packets::read`]; for
+    /// calls the default).
+    fn read(&self, section: &mut Section<'_>) -> Result<(Box<dyn Fault>, Packets), Problem>;
 
-    /// The fault that `kchaos demo` shows, as the fields of a `[[fault]]` without `kind` and `peer`, and one sentence on
-    /// what to look for.
+    /// The fault that `kchaos demo` shows, as the fields of a `[[fault]]` without `kind` and `peer`, and one sentence
+    /// on what to look for.
     fn demo(&self) -> (&'static str, &'static str);
 }
 
@@ -43,12 +44,23 @@ pub trait Kind: Sync {
 pub struct Field {
     /// Its name in the file; `_` becomes `-` in a flag.
     pub name: &'static str,
-    /// What stands for the value in help texts.
+    /// What stands for the value in help texts, if it takes one.
     pub value: &'static str,
     /// One line of help.
     pub help: &'static str,
-    /// May be given several times.
-    pub many: bool,
+    /// How it is given.
+    pub takes: Takes,
+}
+
+/// How a field is given as a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Once, with a value.
+    One,
+    /// Once or more, with a value each.
+    Several,
+    /// Without a value: it is true.
+    Nothing,
 }
 
 /// One fault of an experiment.

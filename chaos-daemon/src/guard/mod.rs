@@ -1,6 +1,8 @@
-//! What keeps kchaos from doing harm: [`capabilities`] it needs and does not have, processes and far ends that are
-//! [`protected`], and the locks in [`run_dir`] that keep two of them from getting in each other's way.
+//! What keeps kchaos from doing harm: [`capabilities`] it needs and does not have, [`files`] that may be open,
+//! processes and far ends that are [`protected`], and the locks in [`run_dir`] that keep two of them from getting in
+//! each other's way.
 
 pub mod capabilities;
+pub mod files;
 pub mod protected;
 pub mod run_dir;

@@ -9,7 +9,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
-use crate::target::{Cgroup, Hierarchy};
+use crate::{
+    printable::printable,
+    target::{Cgroup, Hierarchy, NetNs, cgroup_of_process},
+};
 
 /// Names of protected programs, as in /proc/PID/comm.
 const PROGRAMS: [&str; 8] =
@@ -47,28 +50,47 @@ pub struct ProtectedCgroup {
     pub name: String,
     /// "sshd (pid 812)".
     pub program: String,
+    /// Its protected processes.
+    pub pids: Vec<i32>,
 }
 
 impl Protected {
-    /// Looks at the processes of `target`. `own_ports` are the ports that kchaos itself listens on.
-    pub fn find(hierarchy: &Hierarchy, target: &Cgroup, own_ports: Vec<u16>) -> Self {
-        let cgroups = target
-            .processes()
-            .pids
-            .into_iter()
-            .filter_map(|pid| {
-                let process = procfs::process::Process::new(pid).ok()?;
-                let comm = process.stat().ok()?.comm;
-                if pid != 1 && !is_protected(&comm) {
-                    return None;
-                }
-                let name = process.cgroups().ok()?.0.into_iter().find(|c| c.hierarchy == 0)?.pathname;
-                let cgroup = hierarchy.cgroup(&name).ok()?;
-                Some((cgroup.id, ProtectedCgroup { name, program: format!("{comm} (pid {pid})") }))
-            })
-            .collect();
+    /// Looks at the processes of the target's cgroups. `own_ports` are the ports that kchaos itself listens on.
+    pub fn find<'a>(
+        hierarchy: &Hierarchy,
+        target: impl Iterator<Item = &'a Cgroup>,
+        own_ports: Vec<u16>,
+    ) -> Self {
+        let mut cgroups: BTreeMap<u64, ProtectedCgroup> = BTreeMap::new();
+        let found = target.flat_map(|cgroup| cgroup.processes().pids).filter_map(|pid| {
+            let process = procfs::process::Process::new(pid).ok()?;
+            let comm = process.stat().ok()?.comm;
+            if pid != 1 && !is_protected(&comm) {
+                return None;
+            }
+            let name = cgroup_of_process(pid)?;
+            let cgroup = hierarchy.cgroup(&name).ok()?;
+            Some((
+                cgroup.id,
+                ProtectedCgroup {
+                    name,
+                    program: format!("{} (pid {pid})", printable(&comm)),
+                    pids: vec![pid],
+                },
+            ))
+        });
+        for (id, mut found) in found {
+            cgroups.entry(id).and_modify(|known| known.pids.append(&mut found.pids)).or_insert(found);
+        }
         let peers = METADATA.iter().filter_map(|a| a.parse::<IpAddr>().ok()).map(IpNet::from).collect();
         Self { cgroups, peers, local_ports: own_ports }
+    }
+}
+
+impl Protected {
+    /// What is protected and lives in a network namespace, as far as is known.
+    pub fn inside(&self, namespace: &NetNs) -> Option<&ProtectedCgroup> {
+        self.cgroups.values().find(|found| found.pids.iter().any(|pid| namespace.may_have_process(*pid)))
     }
 }
 

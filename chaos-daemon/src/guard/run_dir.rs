@@ -30,13 +30,13 @@ pub fn open(name: &str) -> Result<File, (PathBuf, io::Error)> {
 
 /// How long another kchaos may hold a lock: what is done under one takes a moment. One that was stopped in the middle
 /// must not stop all others.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Takes a lock, waiting for it if need be.
-pub fn lock(name: &str) -> io::Result<Lock> {
+/// Takes a lock, waiting for it if need be: so long, then it is [`io::ErrorKind::TimedOut`].
+pub fn lock(name: &str, patience: Duration) -> io::Result<Lock> {
     let mut file = open(name)
         .map_err(|(path, error)| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + patience;
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => return Ok(lock),
@@ -45,10 +45,10 @@ pub fn lock(name: &str) -> io::Result<Lock> {
                 thread::sleep(Duration::from_millis(2));
             }
             Err((_, Errno::EWOULDBLOCK)) => {
-                return Err(io::Error::other(format!(
-                    "another kchaos holds {DIR}/{name} for more than {} s; is it stopped?",
-                    PATIENCE.as_secs()
-                )));
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("another kchaos holds {DIR}/{name} for more than {patience:?}; is it stopped?"),
+                ));
             }
             Err((_, errno)) => return Err(errno.into()),
         }

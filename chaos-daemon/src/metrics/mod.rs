@@ -40,6 +40,10 @@ impl Default for Exporter {
                 "kchaos_skipped_total",
                 "Packets or calls that a fault matched and did not hit."
             );
+            describe_counter!(
+                "kchaos_unattributed_total",
+                "Packets that fitted a fault and belong to no socket; never hit."
+            );
             describe_gauge!("kchaos_time_left_seconds", "What is left of the experiment's time box.");
         });
         Self { recorder, handle }
@@ -62,6 +66,7 @@ impl Exporter {
                 };
                 counter!("kchaos_matched_total", labels()).absolute(counters.matched);
                 counter!("kchaos_injected_total", labels()).absolute(counters.injected);
+                counter!("kchaos_unattributed_total", labels()).absolute(counters.unattributed);
                 for reason in Skip::ALL {
                     let mut labels = labels();
                     labels.push(Label::new("reason", reason.name()));
@@ -107,7 +112,8 @@ mod tests {
 
     #[test]
     fn shows_exactly_what_was_counted_and_zeros_too() {
-        let counters = Counters { matched: 7, injected: 3, skipped: [4, 0, 0, 0, 0, 0, 0, 0] };
+        let counters =
+            Counters { matched: 7, injected: 3, unattributed: 2, skipped: [4, 0, 0, 0, 0, 0, 0, 0, 0, 0] };
         let snapshot = Snapshot {
             experiment: "x".into(),
             seconds_left: 1.5,
@@ -120,6 +126,7 @@ mod tests {
         for line in [
             format!("kchaos_matched_total{{{labels}}} 7"),
             format!("kchaos_injected_total{{{labels}}} 3"),
+            format!("kchaos_unattributed_total{{{labels}}} 2"),
             format!("kchaos_skipped_total{{{labels},reason=\"probability\"}} 4"),
             format!("kchaos_skipped_total{{{labels},reason=\"deadline\"}} 0"),
             "kchaos_time_left_seconds{experiment=\"x\"} 1.5".to_owned(),

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::TargetError;
+use crate::printable::printable;
 
 /// The mounted v2 hierarchy.
 #[derive(Clone, Debug)]
@@ -48,6 +49,12 @@ impl Hierarchy {
         if inode == ROOT_INODE { Ok(Self { mount }) } else { Err(TargetError::NotTheRoot(mount)) }
     }
 
+    /// One that is mounted somewhere else, or a directory like one.
+    #[cfg(test)]
+    pub(super) fn at(mount: &Path) -> Self {
+        Self { mount: mount.into() }
+    }
+
     /// Where it is mounted.
     pub fn mount(&self) -> &Path {
         &self.mount
@@ -55,7 +62,7 @@ impl Hierarchy {
 
     /// The cgroup `name`: a path below the root, or the full path of its directory.
     pub fn cgroup(&self, name: &str) -> Result<Cgroup, TargetError> {
-        let what = || format!("opening the cgroup {name}");
+        let what = || format!("opening the cgroup {}", printable(name));
         // Never followed: "/a/../b" is "/b" to some and "/a/b" to others.
         if Path::new(name).components().any(|c| c == Component::ParentDir) {
             return Err(TargetError::io(what(), io::Error::from(io::ErrorKind::NotFound)));
@@ -71,6 +78,11 @@ impl Hierarchy {
         Ok(Cgroup { name: format!("/{}", relative.display()), id: meta.ino(), level, path, dir })
     }
 
+    /// The full path of a cgroup, or of a pattern of cgroups.
+    pub fn below(&self, name: &str) -> PathBuf {
+        self.mount.join(self.relative(name))
+    }
+
     /// The longest part of the path `name` that exists.
     pub fn nearest(&self, name: &str) -> String {
         let relative = self.relative(name);
@@ -79,7 +91,7 @@ impl Hierarchy {
     }
 
     /// The path below the mount, without dots.
-    fn relative(&self, name: &str) -> PathBuf {
+    pub(super) fn relative(&self, name: &str) -> PathBuf {
         let path = Path::new(name);
         let below = path.strip_prefix(&self.mount).unwrap_or(path);
         below.components().filter(|c| matches!(c, Component::Normal(_))).collect()
@@ -135,8 +147,42 @@ fn collect(dir: &Path, found: &mut Processes) {
     }
 }
 
+/// The v2 cgroup of a process, by its path below the root; `None` if the process is gone, or has none.
+pub fn of_process(pid: i32) -> Option<String> {
+    named_in(&std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?).map(ToOwned::to_owned)
+}
+
+/// A line for each hierarchy, `id:controllers:path`; that of v2 has the id 0 and no controllers (cgroups(7)).
+fn named_in(lines: &str) -> Option<&str> {
+    lines.lines().find_map(|line| line.strip_prefix("0::"))
+}
+
 /// The cgroups right below a cgroup.
 pub(super) fn children(dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
     entries.flatten().filter(|c| c.file_type().is_ok_and(|t| t.is_dir())).map(|c| c.path()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{named_in, of_process};
+
+    #[test]
+    fn the_cgroup_of_a_process_is_that_of_the_v2_hierarchy() {
+        for (lines, expected) in [
+            ("0::/system.slice/checkout.service\n", Some("/system.slice/checkout.service")),
+            ("0::/\n", Some("/")),
+            // Both versions side by side, and a name that looks like the start of a line.
+            ("12:net_cls:/a\n1:name=systemd:/b\n0::/c::/d\n", Some("/c::/d")),
+            ("10::/wrong\n2:cpu,cpuacct:/0::/wrong\n", None),
+            ("", None),
+        ] {
+            assert_eq!(expected, named_in(lines), "{lines}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_is_gone_has_none() {
+        assert_eq!(None, of_process(i32::MAX));
+    }
 }

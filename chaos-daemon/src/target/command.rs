@@ -20,6 +20,7 @@ use super::{
     Cgroup, Hierarchy, TargetError,
     cgroup::{Processes, children},
 };
+use crate::guard::files;
 
 /// Prefix of the cgroups that we make.
 const PREFIX: &str = "kchaos-";
@@ -29,8 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A cgroup that we made; removed when dropped, with everything that still runs in it.
 ///
-/// Its directory is locked as long as its owner lives. That tells a leftover from one in use, also to a kchaos in another
-/// pid namespace, where pids say nothing.
+/// Its directory is locked as long as its owner lives. That tells a leftover from one in use, also to a kchaos in
+/// another pid namespace, where pids say nothing.
 #[derive(Debug)]
 pub struct OwnCgroup {
     hierarchy: Hierarchy,
@@ -77,8 +78,8 @@ impl OwnCgroup {
         self.hierarchy.cgroup(&self.name)
     }
 
-    /// Starts `words` in the cgroup as the target of an experiment. Its standard output goes to our standard error: ours
-    /// is for results.
+    /// Starts `words` in the cgroup as the target of an experiment. Its standard output goes to our standard error:
+    /// ours is for results.
     pub fn start(&self, words: &[String]) -> Result<Command, TargetError> {
         Ok(Command { child: self.spawn(words, io::stderr())? })
     }
@@ -96,8 +97,9 @@ impl OwnCgroup {
         let mut command = tokio::process::Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(stdout).kill_on_drop(true);
         let fd = procs.as_raw_fd();
-        // SAFETY: between fork and exec, only async-signal-safe calls: prctl and write on a descriptor that stays open
-        // until `spawn` has returned.
+        let given = files::given();
+        // SAFETY: between fork and exec, only async-signal-safe calls: prctl, prlimit, and write on a descriptor that
+        // stays open until `spawn` has returned.
         unsafe {
             command.pre_exec(move || {
                 if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
@@ -106,7 +108,7 @@ impl OwnCgroup {
                 if libc::write(fd, c"0".as_ptr().cast(), 1) != 1 {
                     return Err(io::Error::last_os_error());
                 }
-                Ok(())
+                files::give_back(given)
             });
         }
         let child =
@@ -147,8 +149,8 @@ fn remove(path: &Path) -> bool {
     !path.exists()
 }
 
-/// Kills every process in a cgroup and below it. One file does that from Linux 5.14 on; before, they are frozen first, so
-/// that none can start another while they are killed one by one.
+/// Kills every process in a cgroup and below it. One file does that from Linux 5.14 on; before, they are frozen first,
+/// so that none can start another while they are killed one by one.
 fn kill_all(path: &Path) {
     if std::fs::write(path.join("cgroup.kill"), "1").is_ok() {
         return;
@@ -214,8 +216,8 @@ pub struct Leftovers {
     pub stuck: Vec<PathBuf>,
 }
 
-/// Removes the cgroups of owners that have died, and ends what still runs in them: commands that were started as the target
-/// of an experiment, and whatever those have started. A killed owner cannot do it itself.
+/// Removes the cgroups of owners that have died, and ends what still runs in them: commands that were started as the
+/// target of an experiment, and whatever those have started. A killed owner cannot do it itself.
 pub fn remove_leftovers(hierarchy: &Hierarchy) -> Leftovers {
     let ours = |path: &PathBuf| path.file_name().is_some_and(|n| is_ours(&n.to_string_lossy()));
     let mut found = Leftovers::default();

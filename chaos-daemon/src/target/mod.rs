@@ -1,33 +1,42 @@
 //! Whose packets and calls: from the selector in the file to a cgroup and its network namespaces.
 //!
-//! Every selector ends in a cgroup of the v2 hierarchy; it and everything below it is the target. What must stay true: a
-//! selector that names nothing is an error, never "everything".
+//! Every selector ends in cgroups of the v2 hierarchy ([`select`]); they and everything below them are the target.
+//! What must stay true: a selector that names nothing is an error, never "everything".
 
+mod ancestors;
 mod cgroup;
 mod command;
+mod containers;
 mod netns;
+pub mod runtime;
+mod select;
+mod unfound;
 
 use std::{path::PathBuf, sync::Arc};
 
 use thiserror::Error;
 use toml::Spanned;
 
-pub use cgroup::{Cgroup, Hierarchy, Processes};
+pub use cgroup::{Cgroup, Hierarchy, Processes, of_process as cgroup_of_process};
 pub(crate) use command::in_words;
 pub use command::{Command, Leftovers, OwnCgroup, remove_leftovers};
-pub use netns::{NetNs, all as all_namespaces, inside};
+use containers::Containers;
+pub use netns::{NetNs, all as all_namespaces, inside, of_process as namespace_of, own as own_namespace};
+pub use select::{Member, Selection};
 
-use crate::config::{Problem, TargetSpec};
+use crate::config::{Problem, Selector, TargetSpec};
 
 /// What the target is, looked up.
 #[derive(Debug)]
 pub struct Target {
-    /// The cgroup; it and everything below it is hit.
-    pub cgroup: Cgroup,
+    /// The cgroups; they and everything below them are hit. Never empty.
+    pub members: Vec<Member>,
     /// The network namespaces of its processes; never empty.
     pub namespaces: Vec<Arc<NetNs>>,
     /// The command to start in it, and the cgroup made for that.
     pub command: Option<(Vec<String>, OwnCgroup)>,
+    /// What it was selected by, for asking again.
+    pub selection: Selection,
 }
 
 /// Why a target could not be looked up.
@@ -73,6 +82,15 @@ pub enum TargetError {
         /// What exec(2) said.
         error: std::io::Error,
     },
+    /// Calls cannot be told apart by the network namespace that they are made in.
+    #[error(
+        "this kernel does not say which network namespace a call is made in: connect faults on netns need Linux 5.14. \
+         Select the processes instead: cgroup, unit, container or pid"
+    )]
+    NoCookie,
+    /// Which containers there are is not known.
+    #[error("{0}")]
+    Runtime(#[from] runtime::RuntimeError),
     /// Something the kernel refused.
     #[error("{what}: {error}")]
     Io {
@@ -89,42 +107,23 @@ impl TargetError {
     }
 }
 
-/// Looks the selector up. For a command, its cgroup is made and nothing is started yet.
-pub fn resolve(spec: &Spanned<TargetSpec>) -> Result<Target, TargetError> {
+/// Looks the selector up; `seed` is what its choice starts from. For a command, its cgroup is made and nothing is
+/// started yet.
+pub async fn resolve(spec: &Spanned<TargetSpec>, seed: u64) -> Result<Target, TargetError> {
     let hierarchy = Hierarchy::find()?;
-    let (cgroup, command) = match spec.get_ref() {
-        TargetSpec::Cgroup(name) => (existing(&hierarchy, name, spec)?, None),
-        TargetSpec::Host => (hierarchy.cgroup("/")?, None),
-        TargetSpec::Command(words) => {
-            let _what_is_stuck_is_no_obstacle = remove_leftovers(&hierarchy);
-            let own = OwnCgroup::create(&hierarchy)?;
-            (own.cgroup()?, Some((words.clone(), own)))
-        }
+    let mut selection = Selection::new(spec, &hierarchy, seed).await?;
+    let (members, command) = if let Selector::Command(words) = &spec.get_ref().selector {
+        let _what_is_stuck_is_no_obstacle = remove_leftovers(&hierarchy);
+        let own = OwnCgroup::create(&hierarchy)?;
+        let member = Member::new(format!("command {}", words.join(" ")), own.cgroup()?);
+        (vec![member], Some((words.clone(), own)))
+    } else {
+        (selection.at_start()?, None)
     };
-    let namespaces = netns::of_cgroup(&cgroup)?;
-    Ok(Target { cgroup, namespaces, command })
-}
-
-fn existing(hierarchy: &Hierarchy, name: &str, spec: &Spanned<TargetSpec>) -> Result<Cgroup, TargetError> {
-    match hierarchy.cgroup(name) {
-        Err(TargetError::Io { error, .. }) if is_absence(&error) => {
-            let nearest = hierarchy.nearest(name);
-            Err(TargetError::Mistake(
-                Problem::at(spec.span(), format!("there is no cgroup {name}"), "not found").help(format!(
-                    "paths start at the cgroup v2 root, {}; what exists of this one is {nearest}. \
-                     `systemd-cgls` or `cat /proc/PID/cgroup` shows a service's cgroup",
-                    hierarchy.mount().display()
-                )),
-            ))
-        }
-        Ok(cgroup) if cgroup.level == 0 => Err(TargetError::Mistake(
-            Problem::at(spec.span(), format!("the cgroup {name} is the whole host"), "the root cgroup")
-                .help("to select every process of the host, say so: host = true"),
-        )),
-        other => other,
+    let mut namespaces = selection.first_namespaces(members.iter().map(|member| &member.cgroup))?;
+    if namespaces.is_empty() {
+        // Where the first process of an empty cgroup will be, unless someone arranges otherwise.
+        namespaces.push(netns::own()?);
     }
-}
-
-fn is_absence(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
+    Ok(Target { members, namespaces, command, selection })
 }

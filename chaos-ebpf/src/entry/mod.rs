@@ -3,3 +3,4 @@
 mod cgroup_ingress;
 mod connect;
 mod tc_egress;
+mod tc_ingress;

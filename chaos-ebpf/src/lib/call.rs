@@ -1,16 +1,13 @@
 //! The way of one call that names a far end: connect(2), and UDP's sendto(2) and sendmsg(2).
 
 use aya_ebpf::{bindings::bpf_sock_addr, programs::SockAddrContext};
-use chaos_common::{
-    counters::Skip,
-    rule::{action, hook},
-};
+use chaos_common::{counters::Skip, flow, rule::action};
 
 use super::{
     judge::{self, Subject},
     kern,
     parse::Address,
-    select,
+    select, target,
 };
 use crate::fault;
 
@@ -23,7 +20,7 @@ pub fn connect4(ctx: *mut bpf_sock_addr) -> Option<i32> {
     // SAFETY: the kernel hands a valid context to the program. The field is in network byte order: its bytes in memory
     // are the address.
     let address = unsafe { (&raw const (*ctx).user_ip4).read_volatile() }.to_ne_bytes();
-    call(ctx, Address::V4(address))
+    call(ctx, Address::v4(address))
 }
 
 /// A call on an IPv6 socket: the program's answer if it is hit.
@@ -46,10 +43,10 @@ pub fn connect6(ctx: *mut bpf_sock_addr) -> Option<i32> {
 #[inline(always)]
 fn unmap(words: [u32; 4]) -> Address {
     if words[0] == 0 && words[1] == 0 && words[2] == 0x0000_ffffu32.to_be() {
-        return Address::V4(words[3].to_ne_bytes());
+        return Address::v4(words[3].to_ne_bytes());
     }
     let [a, b, c, d] = words.map(u32::to_ne_bytes);
-    Address::V6([
+    Address::v6(&[
         a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3],
     ])
 }
@@ -57,6 +54,9 @@ fn unmap(words: [u32; 4]) -> Address {
 #[inline(always)]
 fn call(ctx: *mut bpf_sock_addr, peer: Address) -> Option<i32> {
     let scope = judge::scope()?;
+    if !target::includes_call(scope, ctx) {
+        return None;
+    }
     // SAFETY: a valid context. The port is in network byte order, in the lower half.
     let (port, protocol) = unsafe {
         (
@@ -65,12 +65,9 @@ fn call(ctx: *mut bpf_sock_addr, peer: Address) -> Option<i32> {
         )
     };
     let protocol = if protocol == IPPROTO_MPTCP { IPPROTO_TCP } else { protocol } as u8;
-    let fit = select::of_call(peer, port);
-    if fit.matching == 0 {
-        return None;
-    }
-    let subject = Subject { fit, protocol, hook: hook::CONNECT, cgroup: kern::current_cgroup() };
-    let verdict = judge::judge(scope, &subject)?;
+    let found = select::of_call(scope, &peer, protocol, port)?;
+    let subject = Subject { found, cgroup: kern::current_cgroup(), flow: flow::UNKNOWN, new: false };
+    let verdict = judge::judge(&subject).verdict()?;
     if verdict.rule.action != action::ERRNO {
         verdict.skipped(Skip::Failed);
         return None;

@@ -7,6 +7,8 @@ use core::arch::asm;
 
 use chaos_common::counters::{Counters, SKIPS, Skip};
 
+use super::kern;
+
 /// Counts a match; answers how many this CPU has seen before.
 #[inline(always)]
 pub fn matched(counters: *mut Counters) -> u64 {
@@ -16,6 +18,13 @@ pub fn matched(counters: *mut Counters) -> u64 {
         add_one(&raw mut (*counters).matched);
         seen
     }
+}
+
+/// Counts a packet that nobody can be named for.
+#[inline(always)]
+pub fn unattributed(counters: *mut Counters) {
+    // SAFETY: as above.
+    unsafe { add_one(&raw mut (*counters).unattributed) }
 }
 
 /// Counts an injection.
@@ -28,22 +37,17 @@ pub fn injected(counters: *mut Counters) {
 /// Counts a match that was not hit.
 #[inline(always)]
 pub fn skipped(counters: *mut Counters, why: Skip) {
-    let index = opaque(why as u64) as usize;
+    skipped_number(counters, why as u32);
+}
+
+/// Counts a match that was not hit, by the number of the reason.
+#[inline(always)]
+pub fn skipped_number(counters: *mut Counters, why: u32) {
+    let index = kern::opaque(u64::from(why)) as usize;
     if index < SKIPS {
         // SAFETY: as above, and the index was just checked.
         unsafe { add_one((&raw mut (*counters).skipped).cast::<u64>().add(index)) }
     }
-}
-
-/// The same number, of which the compiler knows nothing. It would otherwise prove the check of an index superfluous and
-/// leave it out, by reasoning about enumerations that the verifier cannot follow.
-#[inline(always)]
-fn opaque(number: u64) -> u64 {
-    let mut number = number;
-    // SAFETY: a move of a register to itself. (No instruction at all would give two source lines the same offset, which the
-    // kernel refuses.)
-    unsafe { asm!("{n} = {n}", n = inout(reg) number, options(nomem, nostack, preserves_flags)) };
-    number
 }
 
 /// `BPF_STX | BPF_XADD`: an atomic add whose old value is not asked for, which every kernel has. (Rust's atomics want

@@ -6,22 +6,25 @@
 
 use aya_ebpf::EbpfContext;
 use chaos_common::{
-    MAX_RULES, clause_mask, control,
+    control,
     counters::{Counters, Skip},
-    draw,
-    rule::{FLAG_SHADOW, PROTOCOL_ANY, Rule},
+    draw, flow,
+    rule::{FLAG_FLOWS, FLAG_NEW_ONLY, FLAG_SHADOW, Rule},
     scope::{self, Scope},
+    table::{MAX_CLAUSES, WORD_BITS, WORDS},
     window::{self, Phase},
 };
 
-use super::{count, kern, log, select::Fit};
+use super::{
+    count, kern, log,
+    select::{self, Fit, Found},
+};
 use crate::maps::{KCHAOS_CONTROL, KCHAOS_COUNTERS, KCHAOS_PROTECT, KCHAOS_RULES, KCHAOS_SCOPE};
 
 /// A rule that said "hit", and where its counters are.
 pub struct Verdict {
     /// The rule.
     pub rule: &'static Rule,
-    index: u32,
     counters: *mut Counters,
 }
 
@@ -30,7 +33,7 @@ impl Verdict {
     #[inline(always)]
     pub fn injected(&self, ctx: &impl EbpfContext) {
         count::injected(self.counters);
-        log::injected(ctx, self.index);
+        log::injected(ctx, self.rule.counters);
     }
 
     /// The effect could not take place.
@@ -43,14 +46,17 @@ impl Verdict {
 /// What was found out about a packet or call.
 pub struct Subject {
     /// Clauses that it fits.
-    pub fit: Fit,
-    /// Its IP protocol number.
-    pub protocol: u8,
-    /// The hook it is at: one bit of `chaos_common::rule::hook`.
-    pub hook: u32,
-    /// Id of the cgroup it belongs to.
+    pub found: Found,
+    /// Id of the cgroup it belongs to; [`UNATTRIBUTED`] if nobody can say.
     pub cgroup: u64,
+    /// Its connection, if a rule asks for it.
+    pub flow: u64,
+    /// Whether that has begun while the experiment ran.
+    pub new: bool,
 }
+
+/// The cgroup of a packet that belongs to no socket.
+pub const UNATTRIBUTED: u64 = 0;
 
 /// The scope of the experiment; `None` until user space has filled it.
 #[inline(always)]
@@ -58,75 +64,177 @@ pub fn scope() -> Option<&'static Scope> {
     KCHAOS_SCOPE.get(0).filter(|s| s.rules > 0)
 }
 
-/// The first rule that hits `subject`. Its verdict must be counted by the caller, once the effect is known.
+/// What became of a subject.
+pub struct Judgement(u32);
+
+impl Judgement {
+    /// Whether any rule was asked.
+    #[inline(always)]
+    pub const fn was_asked(&self) -> bool {
+        self.0 != 0
+    }
+
+    /// The first rule that hits. Its verdict must be counted by the caller, once the effect is known.
+    #[inline(always)]
+    pub fn verdict(&self) -> Option<Verdict> {
+        let rule = KCHAOS_RULES.get((self.0 & RULE).checked_sub(1)?)?;
+        let counters = KCHAOS_COUNTERS.get_ptr_mut(rule.counters)?;
+        Some(Verdict { rule, counters })
+    }
+}
+
+/// Asks the rules that `subject` fits.
 #[inline(always)]
-pub fn judge(scope: &Scope, subject: &Subject) -> Option<Verdict> {
+pub fn judge(subject: &Subject) -> Judgement {
+    let new = if subject.new { NEW } else { 0 };
+    let Found { rows, how, words } = subject.found;
+    Judgement(kchaos_judge(rows, how | new, words, subject.cgroup, subject.flow))
+}
+
+/// Beside what [`Found::how`] says: the connection has begun while the experiment ran.
+const NEW: u32 = select::CALLERS_BIT;
+/// Likewise, eight bits: the word of clauses to look at.
+const WORD_SHIFT: u32 = 8;
+/// Likewise, eight bits: what [`barrier`] says.
+const BARRIER_SHIFT: u32 = 16;
+
+/// An answer: one more than the number of the rule that hits. Answers are put together by arithmetic and not by
+/// branches, of which old verifiers would follow every combination.
+const RULE: u32 = 0xffff;
+/// In an answer: a rule was asked.
+const ASKED: u32 = 1 << 16;
+/// In an answer: no later rule is asked.
+const LAST: u32 = 1 << 17;
+/// In the answer of one rule: it hits.
+const HIT: u32 = 1 << 18;
+
+/// The answer of all rules. A global function (see [`super`]), like those below.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn kchaos_judge(rows: u64, how: u32, words: u64, cgroup: u64, flow: u64) -> u32 {
+    let Some(scope) = scope() else { return 0 };
+    let Some(fit) = Fit::of(rows, how) else { return 0 };
     let now = kern::boot_ns();
-    let barrier = barrier(scope, subject, now);
-    for i in 0..MAX_RULES as u32 {
-        if i >= scope.rules {
-            break;
+    let how = how | barrier(scope, &fit, cgroup, now) << BARRIER_SHIFT;
+    let (mut words, mut answer) = (words, 0);
+    // The bound is looked at last, here and below: Linux 5.10 takes a loop only if a jump closes it.
+    let mut rounds = 0;
+    loop {
+        let number = kern::lowest_bit(words) & 0xff;
+        let said = kchaos_word(rows, how | number << WORD_SHIFT, now, flow);
+        answer = kern::forgotten((answer | said).into(), fit.summary) as u32;
+        if said & LAST != 0 {
+            return answer;
         }
-        let rule = KCHAOS_RULES.get(i)?;
-        if !matches(rule, subject) {
-            continue;
-        }
-        let counters = KCHAOS_COUNTERS.get_ptr_mut(i)?;
-        let seen = count::matched(counters);
-        match decide(rule, barrier, seen, now) {
-            None => return Some(Verdict { rule, index: i, counters }),
-            Some(Skip::Shadow) => {
-                // It would have been hit, and that would have been the end of it.
-                count::skipped(counters, Skip::Shadow);
-                return None;
-            }
-            Some(why) => count::skipped(counters, why),
+        words = kern::forgotten(words & words.wrapping_sub(1), fit.summary);
+        rounds += 1;
+        if words == 0 || rounds == WORDS {
+            return answer;
         }
     }
-    None
 }
 
-#[inline(always)]
-fn matches(rule: &Rule, subject: &Subject) -> bool {
-    rule.hooks & subject.hook != 0
-        && rule.clauses & subject.fit.matching != 0
-        && rule.exclude & subject.fit.excluding == 0
-        && (rule.protocol == PROTOCOL_ANY || rule.protocol == u32::from(subject.protocol))
+/// Asks the rules of one word of clauses, lowest bit first, which is file order: their answer.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn kchaos_word(rows: u64, how: u32, now: u64, flow: u64) -> u32 {
+    let number = (how >> WORD_SHIFT) & 0xff;
+    let Some(fit) = Fit::of(rows, how) else { return 0 };
+    let (mut matching, excluding) = fit.word(number);
+    let (mut rounds, mut answer) = (0, 0);
+    loop {
+        if matching == 0 {
+            return answer;
+        }
+        let clause = number as usize * WORD_BITS + kern::lowest_bit(matching) as usize;
+        let index = u32::from(fit.fields.rule_of[clause % MAX_CLAUSES]);
+        let Some(rule) = KCHAOS_RULES.get(index) else { return answer };
+        matching = kern::forgotten(matching & !rule.clauses & (matching - 1), fit.summary);
+        if rule.exclude & excluding == 0 {
+            let said = kchaos_ask(index, now, (how >> BARRIER_SHIFT) & 0xff, flow, how & NEW);
+            answer = kern::forgotten((answer | (said & (ASKED | LAST))).into(), fit.summary) as u32;
+            if said & HIT != 0 {
+                return answer | (index + 1);
+            }
+            if said & LAST != 0 {
+                return answer;
+            }
+        }
+        rounds += 1;
+        if rounds == WORD_BITS {
+            return answer;
+        }
+    }
 }
 
-/// What forbids injection whatever the rule: no lease, or a protected subject.
+/// What forbids injection whatever the rule.
+const NO_BARRIER: u32 = 0;
+/// Nobody knows whose it is: counted apart from everything else.
+const NOBODYS: u32 = 0xff;
+
+/// [`NO_BARRIER`], [`NOBODYS`], or one more than the number of a [`Skip`].
 #[inline(always)]
-fn barrier(scope: &Scope, subject: &Subject, now: u64) -> Option<Skip> {
+fn barrier(scope: &Scope, fit: &Fit, cgroup: u64, now: u64) -> u32 {
+    if cgroup == UNATTRIBUTED {
+        return NOBODYS;
+    }
+    forbidden(scope, fit, cgroup, now).map_or(NO_BARRIER, |why| why as u32 + 1)
+}
+
+/// No lease, or a protected subject.
+#[inline(always)]
+fn forbidden(scope: &Scope, fit: &Fit, cgroup: u64, now: u64) -> Option<Skip> {
     let lease = KCHAOS_CONTROL.get(control::SLOT_LEASE).copied().unwrap_or(0);
     let halt = KCHAOS_CONTROL.get(control::SLOT_HALT).copied().unwrap_or(1);
     if !control::armed(now, lease, halt) {
         return Some(Skip::Lease);
     }
-    if clause_mask(scope.protected) & subject.fit.matching != 0 {
+    if fit.protected() {
         return Some(Skip::Protected);
     }
     if scope.flags & scope::FLAG_PROTECTED_CGROUPS != 0 {
         // SAFETY: the value is not used, only whether there is one.
-        if unsafe { KCHAOS_PROTECT.get(subject.cgroup) }.is_some() {
+        if unsafe { KCHAOS_PROTECT.get(cgroup) }.is_some() {
             return Some(Skip::Protected);
         }
     }
     None
 }
 
-/// `None`: hit it.
-#[inline(always)]
-fn decide(rule: &Rule, barrier: Option<Skip>, seen: u64, now: u64) -> Option<Skip> {
-    match window::phase(rule, now) {
-        Phase::Over => return Some(Skip::Deadline),
-        Phase::Off => return Some(Skip::Window),
-        Phase::On => {}
+/// Asks one rule, and counts what it says unless that is [`HIT`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn kchaos_ask(index: u32, now: u64, barrier: u32, flow: u64, new: u32) -> u32 {
+    let Some(rule) = KCHAOS_RULES.get(index) else { return 0 };
+    let Some(counters) = KCHAOS_COUNTERS.get_ptr_mut(rule.counters) else { return 0 };
+    if barrier == NOBODYS {
+        count::unattributed(counters);
+        return ASKED;
     }
-    if barrier.is_some() {
-        return barrier;
+    let seen = count::matched(counters);
+    let why = match window::phase(rule, now) {
+        Phase::Over => Skip::Deadline as u32 + 1,
+        Phase::Off => Skip::Window as u32 + 1,
+        Phase::On if barrier != NO_BARRIER => barrier,
+        Phase::On => {
+            if rule.flags & FLAG_NEW_ONLY != 0 && new == 0 {
+                Skip::OldFlow as u32 + 1
+            } else if rule.flags & FLAG_FLOWS != 0
+                && (flow == flow::UNKNOWN || !draw::hit(rule.seed, flow, rule.flows))
+            {
+                Skip::Flow as u32 + 1
+            } else if !draw::hit(rule.seed, draw::ordinal(kern::cpu(), seen), rule.threshold) {
+                Skip::Probability as u32 + 1
+            } else if rule.flags & FLAG_SHADOW != 0 {
+                Skip::Shadow as u32 + 1
+            } else {
+                0
+            }
+        }
+    };
+    if why == 0 {
+        return ASKED | LAST | HIT;
     }
-    if !draw::hit(rule.seed, draw::ordinal(kern::cpu(), seen), rule.threshold) {
-        return Some(Skip::Probability);
-    }
-    if rule.flags & FLAG_SHADOW != 0 { Some(Skip::Shadow) } else { None }
+    count::skipped_number(counters, why - 1);
+    if why == Skip::Shadow as u32 + 1 { ASKED | LAST } else { ASKED }
 }

@@ -1,11 +1,13 @@
 //! The kernel helpers used, each behind a safe function with its units.
 
+use core::arch::asm;
+
 use aya_ebpf::{
     EbpfContext,
-    bindings::{__sk_buff, bpf_hdr_start_off},
+    bindings::{__sk_buff, bpf_hdr_start_off, bpf_sock_addr},
     helpers::generated::{
-        bpf_get_current_cgroup_id, bpf_get_retval, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns,
-        bpf_skb_ancestor_cgroup_id, bpf_skb_cgroup_id, bpf_skb_load_bytes_relative,
+        bpf_get_current_cgroup_id, bpf_get_netns_cookie, bpf_get_retval, bpf_get_smp_processor_id,
+        bpf_ktime_get_boot_ns, bpf_skb_ancestor_cgroup_id, bpf_skb_cgroup_id, bpf_skb_load_bytes_relative,
     },
     programs::{SkBuffContext, TcContext},
 };
@@ -31,6 +33,13 @@ pub fn current_cgroup() -> u64 {
     unsafe { bpf_get_current_cgroup_id() }
 }
 
+/// The number that the network namespace of a call's socket has for as long as the host runs.
+#[inline(always)]
+pub fn netns_cookie(ctx: *mut bpf_sock_addr) -> u64 {
+    // SAFETY: a valid context.
+    unsafe { bpf_get_netns_cookie(ctx.cast()) }
+}
+
 /// Whether this kernel lets a program say how a call fails: `chaos_common::host::SETS_RETVAL`, written by the loader.
 #[unsafe(no_mangle)]
 static KCHAOS_SETS_RETVAL: u32 = 1;
@@ -53,8 +62,52 @@ pub fn earlier_verdict() -> i32 {
     unsafe { bpf_get_retval() as i32 }
 }
 
+/// The same number, of which the compiler knows nothing. It would otherwise prove the check of an index superfluous and
+/// leave it out, by reasoning about enumerations that the verifier cannot follow.
+#[inline(always)]
+pub fn opaque(number: u64) -> u64 {
+    let mut number = number;
+    // SAFETY: a move of a register to itself. (No instruction at all would give two source lines the same offset,
+    // which the kernel refuses.)
+    unsafe { asm!("{n} = {n}", n = inout(reg) number, options(nomem, nostack, preserves_flags)) };
+    number
+}
+
+/// A number as an index. Its bounds are stated in the code: before Linux 6.18 the verifier knows none of a number
+/// whose bytes were exchanged.
+#[inline(always)]
+pub fn index(number: u16) -> usize {
+    (opaque(u64::from(number)) & 0xffff) as usize
+}
+
+/// The same number, of which the verifier knows nothing any more. What it knows grows with every round of a loop, and
+/// no round would look like another to it. `any` must come from a map.
+#[inline(always)]
+pub fn forgotten(number: u64, any: u64) -> u64 {
+    let mut number = number;
+    // SAFETY: the same bits are changed twice.
+    unsafe {
+        asm!("{n} ^= {a}", "{n} ^= {a}", n = inout(reg) number, a = in(reg) any, options(nomem, nostack, preserves_flags));
+    }
+    number
+}
+
+/// The number of the lowest bit that is set, 0 to 63; of no bit at all, anything. Opaque: the compiler must not
+/// conclude that an index made of it needs no check.
+#[inline(always)]
+pub fn lowest_bit(bits: u64) -> u32 {
+    opaque(u64::from(bits.trailing_zeros())) as u32
+}
+
 /// A packet as tc and cgroup programs see it.
 pub struct Skb(*mut __sk_buff);
+
+impl From<*mut __sk_buff> for Skb {
+    #[inline(always)]
+    fn from(context: *mut __sk_buff) -> Self {
+        Self(context)
+    }
+}
 
 impl From<&TcContext> for Skb {
     #[inline(always)]
@@ -78,6 +131,12 @@ impl EbpfContext for Skb {
 }
 
 impl Skb {
+    /// The packet as the kernel hands it to the program.
+    #[inline(always)]
+    pub const fn context(&self) -> *mut __sk_buff {
+        self.0
+    }
+
     /// `EtherType` of the packet, in host byte order.
     #[inline(always)]
     pub fn ethertype(&self) -> u16 {

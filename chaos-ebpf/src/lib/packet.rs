@@ -6,9 +6,11 @@ use chaos_common::{
 };
 
 use super::{
+    flow,
     judge::{self, Subject, Verdict},
     kern::Skb,
-    parse, select,
+    parse::{self, Headers},
+    select, target,
 };
 use crate::fault;
 
@@ -17,37 +19,47 @@ use crate::fault;
 pub fn egress(skb: &Skb) -> Option<i32> {
     let scope = judge::scope()?;
     // A packet that came in from elsewhere and is only passed on belongs to whoever made it: it was judged there.
-    if skb.ingress_ifindex() != 0 || skb.ancestor_cgroup(scope.cgroup_level) != scope.cgroup_id {
+    if skb.ingress_ifindex() != 0 {
         return None;
     }
+    let cgroup = target::of_packet(scope, skb)?;
     let tag = skb.tag();
     if tag & scope.tag != 0 {
         return None;
     }
     let headers = parse::headers(skb)?;
-    let fit = select::of_packet(scope, headers.destination, headers.ports, true);
-    if fit.matching == 0 {
-        return None;
+    let flow = flow::of_packet(scope, skb, &headers);
+    let Headers { destination, transport, .. } = headers;
+    let found = select::of_packet(scope, hook::EGRESS, &destination, transport, true)?;
+    let judged = judge::judge(&Subject { found, cgroup, flow: flow.id, new: flow.new });
+    // A packet that no rule fits stays as it came.
+    if judged.was_asked() {
+        skb.set_tag(tag | scope.tag);
     }
-    // Only what is judged is marked: a packet that no rule names stays as it came.
-    skb.set_tag(tag | scope.tag);
-    let subject = Subject { fit, protocol: headers.protocol, hook: hook::EGRESS, cgroup: skb.cgroup() };
-    let verdict = judge::judge(scope, &subject)?;
-    hit(skb, &verdict, fault::drop::egress)
+    hit(skb, &judged.verdict()?, fault::drop::egress)
 }
 
 /// A packet that has arrived at a socket of the target: the program's answer if it is hit.
 #[inline(always)]
 pub fn ingress(skb: &Skb) -> Option<i32> {
+    received(skb, skb.cgroup(), fault::drop::ingress)
+}
+
+/// A packet that arrives in a network namespace that is the target as a whole: the program's answer if it is hit.
+#[inline(always)]
+pub fn arrival(skb: &Skb) -> Option<i32> {
+    received(skb, target::NAMESPACE, fault::drop::arrival)
+}
+
+#[inline(always)]
+fn received(skb: &Skb, cgroup: u64, drop: impl FnOnce() -> i32) -> Option<i32> {
     let scope = judge::scope()?;
     let headers = parse::headers(skb)?;
-    let fit = select::of_packet(scope, headers.source, headers.ports, false);
-    if fit.matching == 0 {
-        return None;
-    }
-    let subject = Subject { fit, protocol: headers.protocol, hook: hook::INGRESS, cgroup: skb.cgroup() };
-    let verdict = judge::judge(scope, &subject)?;
-    hit(skb, &verdict, fault::drop::ingress)
+    let flow = flow::of_packet(scope, skb, &headers);
+    let Headers { source, transport, .. } = headers;
+    let found = select::of_packet(scope, hook::INGRESS, &source, transport, false)?;
+    let subject = Subject { found, cgroup, flow: flow.id, new: flow.new };
+    hit(skb, &judge::judge(&subject).verdict()?, drop)
 }
 
 /// Applies the rule's effect and counts it.

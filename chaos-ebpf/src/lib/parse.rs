@@ -3,11 +3,15 @@
 //!
 //! A packet that is not IP, is truncated, or lies about its lengths is `None`: never matched, never touched.
 
+use aya_ebpf::bindings::__sk_buff;
+use chaos_common::table::words_of;
+
 use super::kern::Skb;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
-const TCP: u8 = 6;
+/// The protocol number of TCP.
+pub const TCP: u8 = 6;
 const UDP: u8 = 17;
 const UDPLITE: u8 = 136;
 const SCTP: u8 = 132;
@@ -18,13 +22,28 @@ const ICMPV6: u8 = 58;
 /// Extension headers that are followed before the packet is given up. Real traffic has at most three.
 const MAX_EXTENSION_HEADERS: usize = 6;
 
-/// An address of either family, in network byte order.
+/// An address of either family. Plain numbers and no enum, here and below: the compiler leaves what a variant does not
+/// have undefined and moves it about all the same, which the verifier refuses.
 #[derive(Clone, Copy)]
-pub enum Address {
-    /// IPv4.
-    V4([u8; 4]),
-    /// IPv6.
-    V6([u8; 16]),
+pub struct Address {
+    /// Its bytes in network order, the first the lowest, as the match tables want them.
+    pub words: [u64; 2],
+    /// Whether it has 16 bytes and not four.
+    pub v6: bool,
+}
+
+impl Address {
+    /// An IPv4 address whose bytes lie in memory in network order.
+    #[inline(always)]
+    pub fn v4(a: [u8; 4]) -> Self {
+        Self { words: [u64::from(u32::from_le_bytes(a)), 0], v6: false }
+    }
+
+    /// An IPv6 address.
+    #[inline(always)]
+    pub fn v6(a: &[u8; 16]) -> Self {
+        Self { words: words_of(a), v6: true }
+    }
 }
 
 /// What rules are matched against.
@@ -33,31 +52,85 @@ pub struct Headers {
     pub source: Address,
     /// Receiver.
     pub destination: Address,
-    /// IP protocol number of the transport. `ICMPv6` is reported as ICMP, so that a rule for ICMP covers both families.
-    pub protocol: u8,
-    /// Its ports.
-    pub ports: Ports,
+    /// What follows them.
+    pub transport: Transport,
 }
 
-/// The ports of a packet.
+/// A transport header, packed into one number: that is what a function can return which the verifier looks at once.
 #[derive(Clone, Copy)]
-pub enum Ports {
-    /// Source and destination, host byte order.
-    Here(u16, u16),
-    /// A later fragment: they are in the first.
-    Elsewhere,
-    /// The protocol has none.
-    None,
+pub struct Transport(u64);
+
+/// The packet ends before its headers do, or has more of them than anyone sends, or is not for us.
+const UNREADABLE: u64 = 0;
+/// The protocol has no ports.
+const PORTLESS: u64 = 1;
+/// The ports are in another fragment.
+const ELSEWHERE: u64 = 2;
+const HERE: u64 = 3;
+
+impl Transport {
+    #[inline(always)]
+    const fn new(kind: u64, protocol: u8, offset: u32, ports: u32) -> Self {
+        Self(kind << 56 | (protocol as u64) << 48 | (offset as u64 & 0xffff) << 32 | ports as u64)
+    }
+
+    #[inline(always)]
+    const fn kind(self) -> u64 {
+        self.0 >> 56
+    }
+
+    /// A later fragment: the ports are in the first.
+    #[inline(always)]
+    pub const fn is_elsewhere(self) -> bool {
+        self.kind() == ELSEWHERE
+    }
+
+    /// Whether [`Self::source`] and [`Self::destination`] mean anything. They are 0 if not.
+    #[inline(always)]
+    pub const fn has_ports(self) -> bool {
+        self.kind() == HERE
+    }
+
+    /// IP protocol number. `ICMPv6` is reported as ICMP, so that a rule for ICMP covers both families.
+    #[inline(always)]
+    pub const fn protocol(self) -> u8 {
+        (self.0 >> 48) as u8
+    }
+
+    /// Where it begins, counted from the network header, if it is here.
+    #[inline(always)]
+    pub const fn offset(self) -> u32 {
+        (self.0 >> 32) as u32 & 0xffff
+    }
+
+    /// Port, host byte order.
+    #[inline(always)]
+    pub const fn source(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
+    /// Port, host byte order.
+    #[inline(always)]
+    pub const fn destination(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// What a call looks like that names a far port and has no near one yet.
+    #[inline(always)]
+    pub const fn of_call(protocol: u8, port: u16) -> Self {
+        Self::new(HERE, protocol, 0, port as u32)
+    }
 }
 
 /// The headers of `skb`, if it is IP.
 #[inline(always)]
 pub fn headers(skb: &Skb) -> Option<Headers> {
-    match skb.ethertype() {
-        ETHERTYPE_IPV4 => ipv4(skb),
-        ETHERTYPE_IPV6 => ipv6(skb),
-        _ => None,
-    }
+    let headers = match skb.ethertype() {
+        ETHERTYPE_IPV4 => ipv4(skb)?,
+        ETHERTYPE_IPV6 => ipv6(skb)?,
+        _ => return None,
+    };
+    if headers.transport.kind() == UNREADABLE { None } else { Some(headers) }
 }
 
 /// RFC 791.
@@ -71,88 +144,72 @@ fn ipv4(skb: &Skb) -> Option<Headers> {
     let fragment_offset = u16::from_be_bytes([h[6], h[7]]) & 0x1fff;
     let protocol = h[9];
     Some(Headers {
-        source: Address::V4([h[12], h[13], h[14], h[15]]),
-        destination: Address::V4([h[16], h[17], h[18], h[19]]),
-        protocol,
-        ports: if fragment_offset == 0 { ports(skb, protocol, header_len)? } else { Ports::Elsewhere },
+        source: Address::v4([h[12], h[13], h[14], h[15]]),
+        destination: Address::v4([h[16], h[17], h[18], h[19]]),
+        transport: if fragment_offset == 0 {
+            Transport(kchaos_ports(skb.context(), u32::from(protocol), header_len))
+        } else {
+            Transport::new(ELSEWHERE, protocol, 0, 0)
+        },
     })
 }
 
 /// RFC 8200.
 #[inline(always)]
 fn ipv6(skb: &Skb) -> Option<Headers> {
-    const HEADER_LEN: u32 = 40;
     let fixed: [u8; 8] = skb.load(0)?;
     if fixed[0] >> 4 != 6 {
         return None;
     }
-    let source = skb.load(8)?;
-    let destination = skb.load(24)?;
-    let transport = transport(skb, fixed[6], HEADER_LEN);
-    let protocol = transport.protocol;
-    if transport.offset == UNREADABLE {
-        return None;
-    }
-    let ports = if transport.offset == IN_FIRST_FRAGMENT {
-        Ports::Elsewhere
-    } else if protocol == ICMPV6 {
-        let [kind]: [u8; 1] = skb.load(transport.offset)?;
-        if is_of_the_link(kind) {
-            return None;
-        }
-        Ports::None
-    } else {
-        ports(skb, protocol, transport.offset)?
-    };
     Some(Headers {
-        source: Address::V6(source),
-        destination: Address::V6(destination),
-        protocol: if protocol == ICMPV6 { ICMP } else { protocol },
-        ports,
+        source: Address::v6(&skb.load(8)?),
+        destination: Address::v6(&skb.load(24)?),
+        transport: Transport(kchaos_extensions(skb.context(), u32::from(fixed[6]))),
     })
 }
 
-/// Neighbour discovery and multicast listener messages (RFC 4861, 2710, 3810) belong to the link, like ARP, and not to a
-/// process: the kernel sends them for everyone from one socket, in the cgroup of whoever made the network namespace.
+/// Neighbour discovery and multicast listener messages (RFC 4861, 2710, 3810) belong to the link, like ARP, and not to
+/// a process: the kernel sends them for everyone from one socket, in the cgroup of whoever made the network namespace.
 #[inline(always)]
 fn is_of_the_link(icmpv6_type: u8) -> bool {
     matches!(icmpv6_type, 130..=137 | 143)
 }
 
-/// What follows the extension headers. Plain numbers and no `Option`: the compiler leaves the inside of a `None` undefined
-/// and moves it about all the same, which the verifier refuses.
-#[derive(Clone, Copy)]
-struct Transport {
-    protocol: u8,
-    /// From the network header; or one of the two below.
-    offset: u32,
+#[inline(always)]
+fn icmpv6(skb: *mut __sk_buff, offset: u32) -> u64 {
+    match Skb::from(skb).load(offset) {
+        Some([kind]) if !is_of_the_link(kind) => Transport::new(PORTLESS, ICMP, offset, 0).0,
+        _ => UNREADABLE,
+    }
 }
 
-/// The transport header stands in the first fragment of the datagram, and this is a later one.
-const IN_FIRST_FRAGMENT: u32 = 0;
-/// The packet ends before its headers do, or has more of them than anyone sends.
-const UNREADABLE: u32 = u32::MAX;
-
-/// Follows the chain of extension headers from `next` at `offset`.
-#[inline(always)]
-fn transport(skb: &Skb, mut next: u8, mut offset: u32) -> Transport {
+/// Follows the chain of IPv6 extension headers from `next` and answers with the [`Transport`] at its end. A global
+/// function (see [`super`]), like the next one.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn kchaos_extensions(skb: *mut __sk_buff, next: u32) -> u64 {
+    const HEADER_LEN: u32 = 40;
     const HOP_BY_HOP: u8 = 0;
     const ROUTING: u8 = 43;
     const FRAGMENT: u8 = 44;
     const AUTHENTICATION: u8 = 51;
     const DESTINATION: u8 = 60;
 
-    for _ in 0..MAX_EXTENSION_HEADERS {
+    let (mut next, mut offset) = (next as u8, HEADER_LEN);
+    for _ in 0..=MAX_EXTENSION_HEADERS {
         if !matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION) {
-            return Transport { protocol: next, offset };
+            return if next == ICMPV6 {
+                icmpv6(skb, offset)
+            } else {
+                kchaos_ports(skb, u32::from(next), offset)
+            };
         }
-        let Some(h) = skb.load::<4>(offset) else {
-            return Transport { protocol: next, offset: UNREADABLE };
-        };
+        let Some(h) = Skb::from(skb).load::<4>(offset) else { return UNREADABLE };
         match next {
             FRAGMENT => {
                 if u16::from_be_bytes([h[2], h[3]]) & 0xfff8 != 0 {
-                    return Transport { protocol: h[0], offset: IN_FIRST_FRAGMENT };
+                    let protocol = if h[0] == ICMPV6 { ICMP } else { h[0] };
+                    return Transport::new(ELSEWHERE, protocol, 0, 0).0;
                 }
                 offset += 8;
             }
@@ -161,14 +218,19 @@ fn transport(skb: &Skb, mut next: u8, mut offset: u32) -> Transport {
         }
         next = h[0];
     }
-    Transport { protocol: next, offset: UNREADABLE }
+    UNREADABLE
 }
 
-#[inline(always)]
-fn ports(skb: &Skb, protocol: u8, offset: u32) -> Option<Ports> {
+/// The [`Transport`] that begins at `offset`.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn kchaos_ports(skb: *mut __sk_buff, protocol: u32, offset: u32) -> u64 {
+    let protocol = protocol as u8;
     if !matches!(protocol, TCP | UDP | UDPLITE | SCTP | DCCP) {
-        return Some(Ports::None);
+        return Transport::new(PORTLESS, protocol, offset, 0).0;
     }
-    let p: [u8; 4] = skb.load(offset)?;
-    Some(Ports::Here(u16::from_be_bytes([p[0], p[1]]), u16::from_be_bytes([p[2], p[3]])))
+    match Skb::from(skb).load(offset) {
+        Some(ports) => Transport::new(HERE, protocol, offset, u32::from_be_bytes(ports)).0,
+        None => UNREADABLE,
+    }
 }

@@ -1,68 +1,201 @@
-//! Which clauses match: one lookup per field, and what is left in all of them. The cost does not grow with the number of clauses.
+//! Which clauses match: one row per field, and what is left in all of them. The cost does not grow with the number of
+//! clauses.
 
-use aya_ebpf::btf_maps::lpm_trie::Key;
 use chaos_common::{
-    clause_mask,
-    key::{PORT_BITS, port_key},
+    memo::{self, Memo},
+    rule::hook,
     scope::Scope,
+    table::{Fields, Nodes, Row, RowId, ShortCut, WORDS, row_of},
 };
 
-use super::parse::{Address, Ports};
-use crate::maps::{KCHAOS_LPORT, KCHAOS_PEER4, KCHAOS_PEER6, KCHAOS_PPORT};
+use super::{
+    kern,
+    parse::{Address, Transport},
+};
+use crate::maps::{KCHAOS_BLOCKS, KCHAOS_FIELDS, KCHAOS_MEMO, KCHAOS_ROWS, KCHAOS_SHORTCUT};
 
-/// Clauses that a packet or call fits.
-pub struct Fit {
-    /// Those that match it.
-    pub matching: u64,
-    /// Those that exclude it. More than match it where the ports are in another fragment: an exclusion must hold for the
-    /// whole datagram, and leaving too much alone is the safe side.
-    pub excluding: u64,
+/// What a packet or call fits, as plain numbers: they can be handed to a function that the verifier looks at once.
+#[derive(Clone, Copy)]
+pub struct Found {
+    /// Numbers of four rows, 16 bits each from the lowest: address, far port, near port, protocol.
+    pub rows: u64,
+    /// [`SECOND_HALF`], [`ELSEWHERE`].
+    pub how: u32,
+    /// Words in which a clause matches.
+    pub words: u64,
 }
 
-/// Clauses for the far end of a packet. `ports` are as the packet has them; `near_first` says that the source is the near
-/// end.
-#[inline(always)]
-pub fn of_packet(scope: &Scope, peer: Address, ports: Ports, near_first: bool) -> Fit {
-    let by_address = address(peer);
-    if by_address == 0 {
-        return Fit { matching: 0, excluding: 0 };
+/// [`Found::how`]: the rows are of generation 1.
+const SECOND_HALF: u32 = 1 << 0;
+/// [`Found::how`]: the ports are in another fragment.
+const ELSEWHERE: u32 = 1 << 1;
+/// Left to others who hand the number on.
+pub const CALLERS_BIT: u32 = 1 << 2;
+
+/// The rows of a packet or call.
+pub struct Fit {
+    /// The tables they are from.
+    pub fields: &'static Fields,
+    /// Words in which a clause may match.
+    pub summary: u64,
+    address: &'static Row,
+    far: &'static Row,
+    near: &'static Row,
+    protocol: &'static Row,
+    /// An exclusion must hold for the whole datagram, and leaving too much alone is the safe side. So where the ports
+    /// are in another fragment, whatever fits the address excludes.
+    elsewhere: bool,
+}
+
+impl Fit {
+    /// What stands behind the numbers of [`Found`]. `None`: no clause.
+    #[inline(always)]
+    pub fn of(rows: u64, how: u32) -> Option<Self> {
+        let fields = KCHAOS_FIELDS.get(how & SECOND_HALF)?;
+        let number = |field: u32| ((rows >> (field * 16)) & 0xffff) as RowId;
+        let (address, far) = (row(number(0))?, row(number(1))?);
+        let (near, protocol) = (row(number(2))?, row(number(3))?);
+        let summary = address.summary & protocol.summary & far.summary & near.summary;
+        if summary == 0 {
+            return None;
+        }
+        let elsewhere = how & ELSEWHERE != 0;
+        Some(Self { fields, summary, address, far, near, protocol, elsewhere })
     }
-    let portless = by_address & clause_mask(scope.portless);
-    match ports {
-        Ports::None => Fit { matching: portless, excluding: portless },
-        Ports::Elsewhere => Fit { matching: portless, excluding: by_address },
-        Ports::Here(source, destination) => {
-            let (near, far) = if near_first { (source, destination) } else { (destination, source) };
-            let matching = by_address & far_port(far) & near_port(near);
-            Fit { matching, excluding: matching }
+
+    /// The clauses that match in a word, and those that exclude.
+    #[inline(always)]
+    pub fn word(&self, number: u32) -> (u64, u64) {
+        let word = number as usize % WORDS;
+        let by_address = self.address.words[word];
+        let all = by_address & self.far.words[word] & self.near.words[word] & self.protocol.words[word];
+        (all & self.fields.matching[word], if self.elsewhere { by_address } else { all })
+    }
+
+    /// Whether the far end or a port is protected.
+    #[inline(always)]
+    pub fn protected(&self) -> bool {
+        let word = self.fields.protected_word as usize % WORDS;
+        let fits = self.address.words[word] & self.far.words[word] & self.near.words[word];
+        fits & self.fields.protected != 0
+    }
+}
+
+/// What a packet of this far end fits at a hook. `near_first` says that the source is the near end.
+/// `None`: no clause.
+#[inline(always)]
+pub fn of_packet(
+    scope: &Scope,
+    hook: u32,
+    peer: &Address,
+    transport: Transport,
+    near_first: bool,
+) -> Option<Found> {
+    // SAFETY: a plain number in a live value. Volatile: read once, as the next read may be another generation's.
+    let generation = unsafe { (&raw const scope.generation).read_volatile() } & SECOND_HALF;
+    let fields = KCHAOS_FIELDS.get(generation)?;
+    let address = address(fields, peer);
+    let protocol = protocol(fields, hook, transport.protocol());
+    let elsewhere = if transport.is_elsewhere() { ELSEWHERE } else { 0 };
+    let (mut far, mut near) = (fields.portless, fields.portless);
+    if transport.has_ports() {
+        let (source, destination) = (transport.source(), transport.destination());
+        let ports = if near_first { (destination, source) } else { (source, destination) };
+        (far, near) = (fields.far_port[kern::index(ports.0)], fields.near_port[kern::index(ports.1)]);
+    }
+    let rows = u64::from(address) | u64::from(far) << 16 | u64::from(near) << 32 | u64::from(protocol) << 48;
+    let how = generation | elsewhere;
+    let words = words(scope, rows, how);
+    if words == 0 { None } else { Some(Found { rows, how, words }) }
+}
+
+/// The words in which a clause matches: as they were found before, or found now.
+#[inline(always)]
+fn words(scope: &Scope, rows: u64, how: u32) -> u64 {
+    let tag = memo::tag(rows, scope.salt);
+    let Some(entry) = KCHAOS_MEMO.get_ptr_mut(memo::place(tag)) else { return kchaos_words(rows, how) };
+    let entry: *mut [u64; 2] = entry.cast();
+    // SAFETY: the entry of a map, two numbers. Volatile: other CPUs write them, too, and [`memo`] tells.
+    let (check, known) =
+        unsafe { ((&raw const (*entry)[0]).read_volatile(), (&raw const (*entry)[1]).read_volatile()) };
+    if Memo::of(check, known).is_of(tag) {
+        return known;
+    }
+    let words = kchaos_words(rows, how);
+    let (check, words) = Memo::new(tag, words).numbers();
+    // SAFETY: as above.
+    unsafe {
+        (&raw mut (*entry)[0]).write_volatile(check);
+        (&raw mut (*entry)[1]).write_volatile(words);
+    }
+    words
+}
+
+/// Looks for the words in which a clause matches. A global function (see [`super`]).
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn kchaos_words(rows: u64, how: u32) -> u64 {
+    let Some(fit) = Fit::of(rows, how) else { return 0 };
+    let (mut left, mut found, mut rounds) = (fit.summary, 0, 0);
+    // The bound is looked at last: Linux 5.10 takes a loop only if a jump closes it.
+    loop {
+        let rest = left & left.wrapping_sub(1);
+        let (matching, _) = fit.word(kern::lowest_bit(left));
+        if matching != 0 {
+            found |= left ^ rest;
+        }
+        found = kern::forgotten(found, fit.summary);
+        left = kern::forgotten(rest, fit.summary);
+        rounds += 1;
+        if left == 0 || rounds == WORDS {
+            return found;
         }
     }
 }
 
-/// Clauses for the far end of a call. Its near port is not known yet, so only clauses that do not ask for one can match:
-/// those that are found at port 0, which no clause names.
+/// What a call to this address and port fits. Its near port is not known yet, so only clauses that do not ask for one
+/// can match: those that are found at port 0, which no clause names.
 #[inline(always)]
-pub fn of_call(peer: Address, port: u16) -> Fit {
-    let by_address = address(peer);
-    let matching = if by_address == 0 { 0 } else { by_address & far_port(port) & near_port(0) };
-    Fit { matching, excluding: matching }
+pub fn of_call(scope: &Scope, peer: &Address, protocol: u8, port: u16) -> Option<Found> {
+    of_packet(scope, hook::CONNECT, peer, Transport::of_call(protocol, port), true)
 }
 
 #[inline(always)]
-fn address(peer: Address) -> u64 {
-    let bits = match peer {
-        Address::V4(a) => KCHAOS_PEER4.get(&Key::new(32, a)),
-        Address::V6(a) => KCHAOS_PEER6.get(&Key::new(128, a)),
-    };
-    bits.map_or(0, |b| clause_mask(*b))
+fn row(number: RowId) -> Option<&'static Row> {
+    KCHAOS_ROWS.get(u32::from(number))
 }
 
 #[inline(always)]
-fn far_port(port: u16) -> u64 {
-    KCHAOS_PPORT.get(&Key::new(PORT_BITS, port_key(port))).map_or(0, |b| clause_mask(*b))
+fn protocol(fields: &Fields, hook: u32, protocol: u8) -> RowId {
+    fields.protocol[hook.trailing_zeros() as usize % chaos_common::table::HOOKS][protocol as usize]
 }
 
 #[inline(always)]
-fn near_port(port: u16) -> u64 {
-    KCHAOS_LPORT.get(&Key::new(PORT_BITS, port_key(port))).map_or(0, |b| clause_mask(*b))
+fn address(fields: &Fields, peer: &Address) -> RowId {
+    let [first, second] = peer.words;
+    let begins = kern::index((first as u16).swap_bytes());
+    let root = if peer.v6 { fields.root6[begins] } else { fields.root4[begins] };
+    kchaos_row(root, first, second)
+}
+
+/// The row of an address; the empty one past the end of the trie. A global function (see [`super`]).
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn kchaos_row(root: u32, first: u64, second: u64) -> RowId {
+    row_of(&Maps, root, [first, second]).unwrap_or(0)
+}
+
+/// The trie as it stands in the maps.
+struct Maps;
+
+impl Nodes for Maps {
+    #[inline(always)]
+    fn entry(&self, block: u32, byte: u8) -> Option<u32> {
+        Some(KCHAOS_BLOCKS.get(block)?.entries[byte as usize])
+    }
+
+    #[inline(always)]
+    fn short_cut(&self, number: u32) -> Option<&ShortCut> {
+        KCHAOS_SHORTCUT.get(number)
+    }
 }

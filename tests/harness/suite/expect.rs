@@ -34,6 +34,8 @@ pub enum Need {
     Full(Feature),
     /// A machine that may be changed: its clock, say.
     Guest,
+    /// containerd, dnsmasq and the like, which guests do not have.
+    Services,
 }
 
 impl Need {
@@ -42,14 +44,25 @@ impl Need {
         match self {
             Self::Any(feature) | Self::Full(feature) => feature.id(),
             Self::Guest => "guest",
+            Self::Services => "services",
         }
     }
 
+    /// Whether features of this level meet it, if it is one for features.
     fn met_by(self, level: impl Fn(Feature) -> Level) -> bool {
         match self {
             Self::Any(feature) => level(feature) >= Level::Degraded,
             Self::Full(feature) => level(feature) == Level::Yes,
-            Self::Guest => false,
+            Self::Guest | Self::Services => false,
+        }
+    }
+
+    fn met_here(self, facts: &Facts) -> bool {
+        match self {
+            Self::Guest => facts.guest,
+            // `cargo xtask setup` installs it where it is missing.
+            Self::Services => !facts.guest,
+            Self::Any(_) | Self::Full(_) => self.met_by(|f| facts.level(f)),
         }
     }
 }
@@ -81,11 +94,11 @@ pub fn levels(line: &str) -> Option<Levels> {
 
 /// The first of `needs` that is not met here.
 pub fn missing(needs: &[Need], facts: &Facts) -> Option<Missing> {
-    let unmet = |need: &&Need| !(need.met_by(|f| facts.level(f)) || **need == Need::Guest && facts.guest);
-    let need = *needs.iter().find(unmet)?;
+    let need = *needs.iter().find(|need| !need.met_here(facts))?;
     let foreseen = |levels: &Levels| !need.met_by(|f| levels.get(f.id()).copied().unwrap_or(Level::No));
     let (reason, foreseen) = match need {
         Need::Guest => ("changes the machine: only in a guest".to_owned(), Some(true)),
+        Need::Services => ("has no containerd or dnsmasq: only on the host".to_owned(), Some(true)),
         Need::Any(feature) | Need::Full(feature) => {
             (facts.answer(feature).to_string(), facts.expected().map(foreseen))
         }
@@ -143,11 +156,13 @@ mod tests {
     }
 
     #[test]
-    fn only_a_guest_may_be_changed() {
+    fn only_a_guest_may_be_changed_and_only_the_host_has_containerd() {
         let mut facts = facts(Level::Yes, Some(Level::Yes));
         assert_eq!(Some(Some(true)), missing(&[Need::Guest], &facts).map(|m| m.foreseen));
+        assert_eq!(None, missing(&[Need::Services], &facts));
         facts.guest = true;
         assert_eq!(None, missing(&[Need::Guest], &facts));
+        assert_eq!(Some(Some(true)), missing(&[Need::Services], &facts).map(|m| m.foreseen));
     }
 
     #[test]

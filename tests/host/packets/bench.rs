@@ -1,13 +1,7 @@
 //! The real programs, armed, with packets of our own.
 
-use std::collections::BTreeMap;
-
-use chaos_daemon::{
-    bpf::{Feature, Object},
-    config,
-    engine::{Tables, boot_ns},
-    guard::protected::Protected,
-};
+use chaos_daemon::bpf::{Feature, Object};
+use kchaos_tests::programs::{Programs, ROOT};
 
 pub const EGRESS: &str = "kchaos_egress";
 const INGRESS: &str = "kchaos_ingress";
@@ -18,10 +12,7 @@ pub const LOST: i32 = 7;
 const NEXT: i32 = -1;
 
 /// The programs, armed for the whole host: this test is part of it.
-pub struct Bench {
-    pub object: Object,
-    tables: Tables,
-}
+pub struct Bench(Programs);
 
 impl Bench {
     pub fn new(faults: &str) -> Self {
@@ -34,27 +25,22 @@ impl Bench {
 
     /// The same programs, armed anew for other times.
     pub fn start(&mut self, start_ns: u64, lease_ns: u64) {
-        self.object.arm(&self.tables, start_ns, lease_ns).unwrap();
+        let Programs { object, tables } = &mut self.0;
+        object.arm(tables, start_ns, lease_ns).unwrap();
     }
 
     fn armed(mode: &str, faults: &str) -> Self {
-        let text =
-            format!("duration = \"60s\"\nseed = 1\nmode = \"{mode}\"\n[target]\nhost = true\n{faults}");
-        let experiment = config::parse("test", &text, "test").unwrap();
-        let mut tables =
-            Tables::compile(&experiment, &BTreeMap::default(), &Protected::default(), 1).unwrap();
-        tables.scope.cgroup_id = 1;
-        tables.scope.tag = 1;
-        let mut object =
-            Object::load(&[Feature::TcEgress.any_way(), Feature::CgroupIngress.in_full()]).unwrap();
-        object.fill(&tables).unwrap();
-        object.arm(&tables, boot_ns(), u64::MAX).unwrap();
-        Self { object, tables }
+        let needs = [Feature::TcEgress.any_way(), Feature::CgroupIngress.in_full()];
+        Self(Programs::armed(mode, faults, &needs, 1, ROOT))
+    }
+
+    pub fn object(&mut self) -> &mut Object {
+        &mut self.0.object
     }
 
     /// Whether the packet is lost on its way out; if not, it must be unchanged.
     pub fn lost_on_egress(&mut self, packet: &[u8]) -> bool {
-        let verdict = self.object.test_run(EGRESS, packet, 1).unwrap();
+        let verdict = self.0.object.test_run(EGRESS, packet, 1).unwrap();
         match verdict.answer {
             LOST => true,
             NEXT => {
@@ -67,7 +53,7 @@ impl Bench {
 
     /// The same on its way in.
     pub fn lost_on_ingress(&mut self, packet: &[u8]) -> bool {
-        let verdict = self.object.test_run(INGRESS, packet, 1).unwrap();
+        let verdict = self.0.object.test_run(INGRESS, packet, 1).unwrap();
         match verdict.answer {
             0 => true,
             1 => {
@@ -85,6 +71,6 @@ impl Bench {
     }
 
     pub fn matched(&self) -> u64 {
-        self.object.counters(1).unwrap()[0].matched
+        self.0.object.counters(1).unwrap()[0].matched
     }
 }

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::{Exit, Failure, Format, exit::short, output, sandbox};
 use crate::{
-    bpf::{BpfError, Feature, Level},
-    engine::StartError,
+    bpf::{BpfError, Feature, Level, map_bytes},
+    engine::{Size, StartError},
     guard::capabilities,
     target::Hierarchy,
 };
@@ -31,6 +31,8 @@ struct Report {
     kernel: String,
     /// Where the cgroup v2 hierarchy is mounted.
     cgroup2: String,
+    /// Memory that one experiment at the limits takes in the kernel, in bytes. A small one takes a hundredth of it.
+    map_bytes_at_most: usize,
     /// One answer for each feature, always all of them and in the same order.
     features: Vec<FeatureReport>,
 }
@@ -79,6 +81,10 @@ pub fn main(args: &Args) -> Result<Exit, Failure> {
         kernel: nix::sys::utsname::uname()
             .map_or_else(|e| e.to_string(), |u| u.release().to_string_lossy().into_owned()),
         cgroup2: hierarchy.mount().display().to_string(),
+        map_bytes_at_most: map_bytes(
+            Size::LIMIT,
+            std::thread::available_parallelism().map_or(1, usize::from),
+        ),
         features: Feature::ALL
             .into_iter()
             .map(|feature| answer(feature, runtime.block_on(trial::of(feature, &hierarchy))))
@@ -125,6 +131,11 @@ fn answer(feature: Feature, result: Result<Level, TrialError>) -> FeatureReport 
 
 fn as_text(report: &Report) -> String {
     let mut text = format!("kernel {}, cgroup v2 at {}\n", report.kernel, report.cgroup2);
+    text += &format!(
+        "an experiment at its limits ({} faults) takes {:.1} MiB of kernel memory\n",
+        chaos_common::MAX_RULES,
+        report.map_bytes_at_most as f64 / f64::from(1 << 20)
+    );
     for answer in &report.features {
         let mark = match answer.answer {
             Verdict::Yes => "yes",

@@ -1,5 +1,5 @@
-//! Tries a feature out by using it: a real experiment on a process of our own, which must see the fault, while the kernel
-//! must have counted it. A program that loads and attaches may still never fire.
+//! Tries a feature out by using it: a real experiment on a process of our own, which must see the fault, while the
+//! kernel must have counted it. A program that loads and attaches may still never fire.
 
 use std::process::Stdio;
 
@@ -16,19 +16,38 @@ use crate::{
 
 /// An experiment on a feature, and what its target must see.
 struct Trial {
+    target: Where,
     fault: &'static str,
     what: What,
     expected: Fate,
     level: Level,
 }
 
-const PACKET: Trial = Trial { fault: "", what: What::Packet, expected: Fate::Lost, level: Level::Full };
+const PACKET: Trial =
+    Trial { target: Where::Cgroup, fault: "", what: What::Packet, expected: Fate::Lost, level: Level::Full };
+
+/// How the target is named.
+#[derive(Clone, Copy)]
+enum Where {
+    Cgroup,
+    /// The network namespace that we are in.
+    NetNs,
+}
 
 /// The best way first.
 const fn trials(feature: Feature) -> &'static [Trial] {
     match feature {
         Feature::TcEgress => {
             const { &[Trial { fault: "kind = \"drop\"\nprotocol = \"udp\"\ndirection = \"egress\"", ..PACKET }] }
+        }
+        Feature::TcIngress => {
+            const {
+                &[Trial {
+                    fault: "kind = \"drop\"\nprotocol = \"udp\"\ndirection = \"ingress\"",
+                    target: Where::NetNs,
+                    ..PACKET
+                }]
+            }
         }
         Feature::CgroupIngress => {
             const { &[Trial { fault: "kind = \"drop\"\nprotocol = \"udp\"\ndirection = \"ingress\"", ..PACKET }] }
@@ -37,12 +56,14 @@ const fn trials(feature: Feature) -> &'static [Trial] {
             const {
                 &[
                     Trial {
+                        target: Where::Cgroup,
                         fault: "kind = \"connect\"\nerrno = \"EIO\"",
                         what: What::Call,
                         expected: Fate::Failed(libc::EIO),
                         level: Level::Full,
                     },
                     Trial {
+                        target: Where::Cgroup,
                         fault: "kind = \"connect\"\nerrno = \"EPERM\"",
                         what: What::Call,
                         expected: Fate::Failed(libc::EPERM),
@@ -84,10 +105,14 @@ pub async fn of(feature: Feature, hierarchy: &Hierarchy) -> Result<Level, TrialE
 async fn run(trial: &Trial, hierarchy: &Hierarchy) -> Result<Level, TrialError> {
     let own = OwnCgroup::create_for(hierarchy, "check").map_err(StartError::from)?;
     let cgroup = own.cgroup().map_err(StartError::from)?.name;
-    let text = format!("duration = \"10s\"\n[target]\ncgroup = \"{cgroup}\"\n[[fault]]\n{}\n", trial.fault);
+    let target = match trial.target {
+        Where::Cgroup => format!("cgroup = \"{cgroup}\""),
+        Where::NetNs => "netns = \"/proc/self/ns/net\"".to_owned(),
+    };
+    let text = format!("duration = \"10s\"\n[target]\n{target}\n[[fault]]\n{}\n", trial.fault);
     let experiment = config::parse("the trial's own file", &text, "check").map_err(StartError::from)?;
     let mut session = Session::start(experiment, &Options::default()).await?;
-    let level = session.attached.reduced.iter().map(|_| Level::Reduced).min().unwrap_or(Level::Full);
+    let level = session.attached().reduced.iter().map(|_| Level::Reduced).min().unwrap_or(Level::Full);
     let seen = tokio::select! {
         seen = see(&own, trial.what) => seen?,
         // On a slow machine it takes longer than a lease.

@@ -6,10 +6,12 @@
 mod duration;
 mod errno;
 mod peer;
+mod pick;
 mod ports;
 mod protocol;
 mod seed;
 mod share;
+mod truth;
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 
@@ -18,10 +20,12 @@ use serde::de::{self, Visitor};
 pub use duration::Span;
 pub use errno::Errno;
 pub use peer::{Host, Peer};
+pub use pick::Pick;
 pub use ports::{PortRange, Ports};
 pub use protocol::Protocol;
 pub use seed::Seed;
 pub use share::Share;
+pub use truth::Truth;
 
 use super::section::HELP_MARK;
 
@@ -72,6 +76,10 @@ impl<T: FromStr<Err = Invalid>> Visitor<'_> for Scalar<T> {
         text.parse().map_err(E::custom)
     }
 
+    fn visit_bool<E: de::Error>(self, truth: bool) -> Result<T, E> {
+        truth.to_string().parse().map_err(E::custom)
+    }
+
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
         number.to_string().parse().map_err(E::custom)
     }
@@ -81,7 +89,8 @@ impl<T: FromStr<Err = Invalid>> Visitor<'_> for Scalar<T> {
     }
 
     fn visit_f64<E: de::Error>(self, number: f64) -> Result<T, E> {
-        number.to_string().parse().map_err(E::custom)
+        // With its point: 1.0 must not become the number 1, which may mean something else.
+        format!("{number:?}").parse().map_err(E::custom)
     }
 }
 

@@ -1,43 +1,97 @@
-//! The compiled tables against the plain meaning of the file: for random addresses and ports, the clauses that the tables
-//! give are exactly those whose network and ports contain them.
+//! The compiled tables against the plain meaning of the file: for random addresses and ports, the rules that the tables
+//! give are exactly those whose networks and ports contain them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use chaos_common::clause_mask;
+use chaos_common::table::{Nodes, WORD_BITS, row_of, words_of};
+use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::*;
 use crate::config::parse;
 
+const UDP: u8 = 17;
+
 fn compile(faults: &str) -> Tables {
-    let text = format!("duration = \"10s\"\n[target]\nhost = true\n{faults}");
-    let experiment = parse("test", &text, "test").unwrap();
-    Tables::compile(&experiment, &Addresses::new(), &Protected::default(), 1).unwrap()
+    compile_into(faults, Half::FIRST)
 }
 
-/// What the kernel does: the longest prefix of each table, and what all agree on.
-fn clauses(tables: &Tables, peer: IpAddr, ports: Option<(u16, u16)>) -> u64 {
-    fn longest<const N: usize>(table: &Prefixes<[u8; N]>, key: [u8; N], bits: u32) -> u64 {
-        (0..=bits).rev().find_map(|l| table.get(&(masked(key, l), l))).copied().unwrap_or(0)
+fn compile_into(faults: &str, half: Half) -> Tables {
+    let text = format!("duration = \"10s\"\n[target]\nhost = true\n{faults}");
+    let experiment = parse("test", &text, "test").unwrap();
+    Tables::compile(&experiment, &Addresses::new(), &Protected::default(), 1, half).unwrap()
+}
+
+/// The kernel's maps, of which only one half is written.
+struct Maps<'a>(&'a Tables, Half);
+
+impl Nodes for Maps<'_> {
+    fn entry(&self, block: u32, byte: u8) -> Option<u32> {
+        Some(self.0.blocks[(block - self.1.blocks()) as usize].entries[usize::from(byte)])
     }
-    let address = match peer {
-        IpAddr::V4(a) => longest(&tables.peer4, a.octets(), 32),
-        IpAddr::V6(a) => longest(&tables.peer6, a.octets(), 128),
-    };
-    match ports {
-        None => address & clause_mask(tables.scope.portless),
-        Some((near, far)) => {
-            address
-                & longest(&tables.far_ports, port_key(far), PORT_BITS)
-                & longest(&tables.near_ports, port_key(near), PORT_BITS)
+
+    fn short_cut(&self, number: u32) -> Option<&ShortCut> {
+        Some(&self.0.short_cuts[(number - self.1.short_cuts()) as usize])
+    }
+}
+
+/// What the kernel does: a row for each field, and what all agree on.
+fn clauses(tables: &Tables, half: Half, peer: IpAddr, ports: Option<(u16, u16)>) -> Bits {
+    let row = |number: u16| Bits(tables.rows[usize::from(number - half.rows())].words);
+    let mut address = [0; 16];
+    let root = match peer {
+        IpAddr::V4(a) => {
+            address[..4].copy_from_slice(&a.octets());
+            &tables.roots[0]
         }
-    }
+        IpAddr::V6(a) => {
+            address = a.octets();
+            &tables.roots[1]
+        }
+    };
+    let entry = root[usize::from(u16::from_be_bytes([address[0], address[1]]))];
+    let address = row(row_of(&Maps(tables, half), entry, words_of(&address)).unwrap());
+    let (near, far) = match ports {
+        None => (tables.portless, tables.portless),
+        Some((near, far)) => (tables.ports[1][usize::from(near)], tables.ports[0][usize::from(far)]),
+    };
+    and(&and(&address, &row(near)), &row(far))
+}
+
+/// What both have, as the programs find it.
+fn and(one: &Bits, other: &Bits) -> Bits {
+    let mut both = one.clone();
+    both.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a &= b);
+    both
 }
 
 fn matches(tables: &Tables, peer: &str, ports: Option<(u16, u16)>) -> Vec<usize> {
-    let found = clauses(tables, peer.parse().unwrap(), ports);
-    let hit = |r: &Rule| r.clauses & found != 0 && r.exclude & found == 0;
-    tables.rules.iter().enumerate().filter(|(_, r)| hit(r)).map(|(i, _)| i).collect()
+    matches_in(tables, Half::FIRST, peer.parse().unwrap(), UDP, ports)
+}
+
+fn matches_in(
+    tables: &Tables,
+    half: Half,
+    peer: IpAddr,
+    protocol: u8,
+    ports: Option<(u16, u16)>,
+) -> Vec<usize> {
+    let egress = tables.protocol[0][usize::from(protocol)];
+    let egress = Bits(tables.rows[usize::from(egress - half.rows())].words);
+    let found = and(&clauses(tables, half, peer, ports), &egress);
+    let mut hit = Vec::new();
+    for (word, bits) in found.0.iter().enumerate() {
+        let mut left = bits & tables.matching[word];
+        while left != 0 {
+            let rule =
+                usize::from(tables.rule_of[word * WORD_BITS + left.trailing_zeros() as usize] - half.rule(0));
+            left &= !tables.rules[rule].clauses & (left - 1);
+            if tables.rules[rule].exclude & bits == 0 {
+                hit.push(rule);
+            }
+        }
+    }
+    hit
 }
 
 const THREE: &str = r#"
@@ -93,24 +147,41 @@ fn protected_far_ends_and_ports_are_known() {
         local_ports: vec![9100],
         ..Protected::default()
     };
-    let t = Tables::compile(&experiment, &Addresses::new(), &protected, 1).unwrap();
-    let mask = clause_mask(t.scope.protected);
-    assert_ne!(0, mask & clauses(&t, "169.254.169.254".parse().unwrap(), Some((1, 80))));
-    assert_ne!(0, mask & clauses(&t, "169.254.169.254".parse().unwrap(), None));
-    assert_ne!(0, mask & clauses(&t, "::1".parse().unwrap(), Some((9100, 80))));
-    assert_eq!(0, mask & clauses(&t, "10.0.0.1".parse().unwrap(), Some((80, 9100))));
+    let t = Tables::compile(&experiment, &Addresses::new(), &protected, 1, Half::FIRST).unwrap();
+    let (word, mask) = t.protected;
+    let guards = |peer: &str, ports| {
+        mask & clauses(&t, Half::FIRST, peer.parse().unwrap(), ports).0[usize::from(word)] != 0
+    };
+    assert!(guards("169.254.169.254", Some((1, 80))));
+    assert!(guards("169.254.169.254", None));
+    assert!(guards("::1", Some((9100, 80))));
+    assert!(!guards("10.0.0.1", Some((80, 9100))));
 }
 
 #[test]
-fn too_many_port_sets_are_refused_at_their_place() {
+fn too_many_port_sets_are_refused() {
     let peers: Vec<String> = (1..=65).map(|p| format!("\":{p}\"")).collect();
     let text = format!(
         "duration=\"1s\"\n[target]\nhost=true\n[[fault]]\nkind=\"drop\"\npeer=[{}]\n",
         peers.join(",")
     );
     let experiment = parse("test", &text, "test").unwrap();
-    let problem = Tables::compile(&experiment, &Addresses::new(), &Protected::default(), 1).unwrap_err();
-    assert_eq!("\":65\"", &text[problem.span.unwrap()]);
+    let problem =
+        Tables::compile(&experiment, &Addresses::new(), &Protected::default(), 1, Half::FIRST).unwrap_err();
+    assert_eq!("\":1\"", &text[problem.span.unwrap()]);
+}
+
+#[test]
+fn a_thousand_faults_compile_alike_or_apart() {
+    let compile = |fault: &dyn Fn(usize) -> String| {
+        let faults: String = (0..1024).map(fault).collect();
+        let text = format!("duration = \"1s\"\n[target]\nhost = true\n{faults}");
+        let experiment = parse("test", &text, "test").unwrap();
+        Tables::compile(&experiment, &Addresses::new(), &Protected::default(), 1, Half::FIRST)
+    };
+    let fault = |port: usize| format!("[[fault]]\nkind = \"drop\"\npeer = \"10.0.0.0/8:{port}\"\n");
+    assert!(compile(&|_| fault(80)).is_ok());
+    assert!(compile(&|n| fault(n + 1)).is_ok());
 }
 
 /// Few distinct values, so that networks nest and ports collide.
@@ -128,24 +199,61 @@ fn peer() -> impl Strategy<Value = (IpAddr, u8, u16, u16)> {
     )
 }
 
+fn net(peer: &(IpAddr, u8, u16, u16)) -> IpNet {
+    IpNet::new(peer.0, peer.1).unwrap().trunc()
+}
+
+fn covers(peer: &(IpAddr, u8, u16, u16), ip: IpAddr, port: u16) -> bool {
+    net(peer).contains(&ip) && (peer.2..=peer.3).contains(&port)
+}
+
+/// A fault: peers, exclusions, near ports, and whether it names UDP.
+type Fault = (Vec<(IpAddr, u8, u16, u16)>, Vec<(IpAddr, u8, u16, u16)>, Option<(u16, u16)>, bool);
+
+fn fault() -> impl Strategy<Value = Fault> {
+    let near = prop::option::of((1u16..20, 0u16..10).prop_map(|(port, width)| (port, port + width)));
+    (prop::collection::vec(peer(), 1..4), prop::collection::vec(peer(), 0..3), near, any::<bool>())
+}
+
+fn written((peers, exclude, near, udp): &Fault) -> String {
+    let list = |peers: &[(IpAddr, u8, u16, u16)]| {
+        let peers: Vec<String> = peers.iter().map(|p| format!("\"[{}]:{}-{}\"", net(p), p.2, p.3)).collect();
+        peers.join(", ")
+    };
+    let mut text = format!("[[fault]]\nkind = \"drop\"\npeer = [{}]\n", list(peers));
+    if !exclude.is_empty() {
+        text += &format!("exclude = [{}]\n", list(exclude));
+    }
+    if let Some((first, last)) = near {
+        text += &format!("local_port = \"{first}-{last}\"\n");
+    }
+    if *udp {
+        text += "protocol = \"udp\"\n";
+    }
+    text
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn tables_mean_what_the_file_says(
-        rules in prop::collection::vec(prop::collection::vec(peer(), 1..4), 1..6),
-        probes in prop::collection::vec(peer(), 20),
+        faults in prop::collection::vec(fault(), 1..12),
+        probes in prop::collection::vec((peer(), 1u16..30, any::<bool>()), 20),
+        second in any::<bool>(),
     ) {
-        let net = |(ip, length, ..): &(IpAddr, u8, u16, u16)| IpNet::new(*ip, *length).unwrap().trunc();
-        let faults: Vec<String> = rules.iter().map(|peers| {
-            let peers: Vec<String> =
-                peers.iter().map(|p| format!("\"[{}]:{}-{}\"", net(p), p.2, p.3)).collect();
-            format!("[[fault]]\nkind = \"drop\"\npeer = [{}]\n", peers.join(", "))
-        }).collect();
-        let tables = compile(&faults.concat());
-        for (ip, _, port, _) in probes {
-            let expected: Vec<usize> = rules.iter().enumerate().filter(|(_, peers)| {
-                peers.iter().any(|p| net(p).contains(&ip) && (p.2..=p.3).contains(&port))
-            }).map(|(i, _)| i).collect();
-            prop_assert_eq!(expected, matches(&tables, &ip.to_string(), Some((7, port))), "{} {}", ip, port);
+        let half = Half { generation: u32::from(second), capacity: Size::LIMIT };
+        let tables = compile_into(&faults.iter().map(written).collect::<String>(), half);
+        for ((ip, _, far, _), near, udp) in probes {
+            let fits = |(peers, exclude, nears, only_udp): &Fault| {
+                let near_fits = nears.is_none_or(|(first, last)| (first..=last).contains(&near));
+                near_fits && (udp || !only_udp)
+                    && peers.iter().any(|p| covers(p, ip, far))
+                    && !exclude.iter().any(|p| covers(p, ip, far))
+            };
+            let expected: Vec<usize> = (0..faults.len()).filter(|i| fits(&faults[*i])).collect();
+            let protocol = if udp { UDP } else { 6 };
+            let found = matches_in(&tables, half, ip, protocol, Some((near, far)));
+            prop_assert_eq!(expected, found, "{} {} {}", ip, near, far);
         }
     }
 }

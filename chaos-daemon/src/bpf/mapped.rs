@@ -1,0 +1,142 @@
+//! The match tables, mapped into this process's memory: a generation is written like any other memory, and a system
+//! call afterwards says that it counts.
+
+use std::{
+    mem::offset_of,
+    os::fd::{AsFd, AsRawFd},
+};
+
+use aya::maps::MapData;
+use chaos_common::{
+    MAX_RULES,
+    counters::Counters,
+    rule::Rule,
+    scope::{MAX_PROTECTED, MAX_TARGETS},
+    table::{Block, Fields, GENERATIONS, Row, ShortCut},
+};
+use memmap2::{MmapMut, MmapOptions};
+
+use super::BpfError;
+use crate::engine::{Half, Size, Tables};
+
+const FIELDS: &str = "KCHAOS_FIELDS";
+const RULES: &str = "KCHAOS_RULES";
+const ROWS: &str = "KCHAOS_ROWS";
+const BLOCKS: &str = "KCHAOS_BLOCKS";
+const SHORT_CUTS: &str = "KCHAOS_SHORTCUT";
+const FLOWS: &str = "KCHAOS_FLOWS";
+
+/// The tables that have two generations.
+#[derive(Debug)]
+pub struct Mapped {
+    fields: Table,
+    rules: Table,
+    rows: Table,
+    blocks: Table,
+    short_cuts: Table,
+    /// How much one generation holds.
+    pub size: Size,
+}
+
+/// One of them, and its map, which lives as long.
+#[derive(Debug)]
+struct Table {
+    memory: MmapMut,
+    _map: MapData,
+}
+
+/// How many entries the maps must have whose size depends on the experiment.
+pub fn entries(size: Size) -> [(&'static str, u32); 5] {
+    let both = |one: usize| u32::try_from(one * GENERATIONS).unwrap_or(u32::MAX);
+    [
+        (RULES, both(size.rules)),
+        (ROWS, both(size.rows)),
+        (BLOCKS, both(size.blocks)),
+        (SHORT_CUTS, both(size.short_cuts)),
+        (FLOWS, u32::try_from(size.new_flows).unwrap_or(u32::MAX)),
+    ]
+}
+
+/// Memory that all maps of an experiment take in the kernel, in bytes, with tables of this size and so many CPUs.
+pub fn bytes(size: Size, cpus: usize) -> usize {
+    // What the kernel adds to the key and value of a hash table's entry, rounded up (`kernel/bpf/hashtab.c`).
+    const ENTRY: usize = 64;
+    let halves = size_of::<Fields>()
+        + size.rules * size_of::<Rule>()
+        + size.rows * size_of::<Row>()
+        + size.blocks * size_of::<Block>()
+        + size.short_cuts * size_of::<ShortCut>();
+    let entries = MAX_TARGETS + MAX_PROTECTED + size.new_flows;
+    halves * GENERATIONS + MAX_RULES * size_of::<Counters>() * cpus + entries * (ENTRY + 16)
+}
+
+impl Mapped {
+    /// Maps them. `take` hands out the maps by name.
+    pub fn new(
+        size: Size,
+        mut take: impl FnMut(&'static str) -> Result<MapData, BpfError>,
+    ) -> Result<Self, BpfError> {
+        let mut table =
+            |name, entries: usize, bytes: usize| Table::new(take(name)?, name, entries * bytes * GENERATIONS);
+        Ok(Self {
+            fields: table(FIELDS, 1, size_of::<Fields>())?,
+            rules: table(RULES, size.rules, size_of::<Rule>())?,
+            rows: table(ROWS, size.rows, size_of::<Row>())?,
+            blocks: table(BLOCKS, size.blocks, size_of::<Block>())?,
+            short_cuts: table(SHORT_CUTS, size.short_cuts, size_of::<ShortCut>())?,
+            size,
+        })
+    }
+
+    /// Where the tables of a generation stand.
+    pub fn half(&self, generation: u32) -> Half {
+        Half { generation, capacity: self.size }
+    }
+
+    /// Writes everything but the rules. No program may be using this generation.
+    pub fn write(&mut self, tables: &Tables) {
+        let generation = tables.scope.generation as usize;
+        let at = |member: usize| generation * size_of::<Fields>() + member;
+        for (root, member) in tables.roots.iter().zip([offset_of!(Fields, root4), offset_of!(Fields, root6)])
+        {
+            self.fields.put(at(member), &root[..]);
+        }
+        let members = [offset_of!(Fields, far_port), offset_of!(Fields, near_port)];
+        for (ports, member) in tables.ports.iter().zip(members) {
+            self.fields.put(at(member), &ports[..]);
+        }
+        self.fields.put(at(offset_of!(Fields, protocol)), &tables.protocol);
+        self.fields.put(at(offset_of!(Fields, rule_of)), &tables.rule_of);
+        self.fields.put(at(offset_of!(Fields, matching)), &tables.matching);
+        self.fields.put(at(offset_of!(Fields, portless)), &[tables.portless]);
+        self.fields.put(at(offset_of!(Fields, protected_word)), &[tables.protected.0]);
+        self.fields.put(at(offset_of!(Fields, protected)), &[tables.protected.1]);
+        self.rows.put(generation * self.size.rows * size_of::<Row>(), &tables.rows);
+        self.blocks.put(generation * self.size.blocks * size_of::<Block>(), &tables.blocks);
+        self.short_cuts.put(generation * self.size.short_cuts * size_of::<ShortCut>(), &tables.short_cuts);
+    }
+
+    /// Writes the rules of a generation.
+    pub fn write_rules(&mut self, generation: u32, rules: &[Rule]) {
+        self.rules.put(generation as usize * self.size.rules * size_of::<Rule>(), rules);
+    }
+}
+
+impl Table {
+    fn new(map: MapData, name: &'static str, bytes: usize) -> Result<Self, BpfError> {
+        // SAFETY: the memory is the map's own, which only the kernel's programs share; they read what they find and are
+        // checked to be safe whatever that is.
+        let mapped = unsafe { MmapOptions::new().len(bytes).map_mut(map.fd().as_fd().as_raw_fd()) };
+        let memory =
+            mapped.map_err(|error| BpfError::Io { what: format!("mapping {name} into memory"), error })?;
+        Ok(Self { memory, _map: map })
+    }
+
+    /// Copies items to a place, counted in bytes. What would be past the end is left out: sizes are checked before.
+    fn put<T: Copy>(&mut self, at: usize, items: &[T]) {
+        let length = size_of_val(items);
+        let Some(place) = self.memory.get_mut(at..at + length) else { return };
+        // SAFETY: both are `length` bytes long, and the items have no padding (`chaos_common::layout`).
+        unsafe { std::ptr::copy_nonoverlapping(items.as_ptr().cast::<u8>(), place.as_mut_ptr(), length) };
+    }
+}

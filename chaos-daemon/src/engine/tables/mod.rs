@@ -1,0 +1,197 @@
+//! The faults of an experiment, compiled: rules, and the tables that say which clauses a packet or call matches.
+//!
+//! A clause is one way to match, "these addresses with these ports", and one bit. [`clauses`] hands them out,
+//! [`ports`] and [`addresses`] turn what they ask for into the tables of `chaos_common::table`, [`rows`] stores every
+//! set of clauses once; [`place`] does all of it for one fault.
+
+mod addresses;
+mod clauses;
+mod place;
+mod ports;
+mod rows;
+mod size;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use chaos_common::{
+    draw::rule_seed,
+    rule::{FLAG_FLOWS, FLAG_NEW_ONLY, FLAG_SHADOW, Rule},
+    scope::{self, FLAG_PROTECTED_CGROUPS, MAX_NEW_FLOWS, Scope},
+    table::{Block, HOOKS, Row, RowId, ShortCut, WORDS},
+};
+
+use crate::{
+    config::{Experiment, Mode, Problem},
+    guard::protected::Protected,
+};
+use addresses::Trie;
+use clauses::Clauses;
+use place::{Placed, place, protect};
+use rows::{Bits, Rows};
+pub use size::{Half, Size};
+
+/// Host names with all their addresses.
+pub type Addresses = BTreeMap<String, BTreeSet<IpAddr>>;
+
+/// Everything the kernel side is filled with. Times in the rules are relative to the start: see [`Tables::rules_from`].
+#[derive(Debug)]
+pub struct Tables {
+    /// Whose packets and calls, how many rules there are, and which generation these tables are.
+    pub scope: Scope,
+    /// The faults in file order.
+    pub rules: Vec<Rule>,
+    /// By the first two bytes of an address, IPv4 and IPv6.
+    pub roots: [Box<[u32; 1 << 16]>; 2],
+    /// By port of the far and of the near end.
+    pub ports: [Box<[RowId; 1 << 16]>; 2],
+    /// By hook and protocol.
+    pub protocol: [[RowId; 256]; HOOKS],
+    /// Clause to rule.
+    pub rule_of: Vec<u16>,
+    /// Clauses that match.
+    pub matching: [u64; WORDS],
+    /// The row of packets without ports.
+    pub portless: RowId,
+    /// The word of the clauses that protect, and which they are.
+    pub protected: (u16, u64),
+    /// The trie of addresses.
+    pub blocks: Vec<Block>,
+    /// Its short cuts.
+    pub short_cuts: Vec<ShortCut>,
+    /// Sets of clauses.
+    pub rows: Vec<Row>,
+    /// Ids of protected cgroups.
+    pub protected_cgroups: Vec<u64>,
+}
+
+impl Tables {
+    /// Compiles `experiment`. `addresses` holds every host name in it; `seed` is what its draws start from; `half` is
+    /// where in the kernel's tables it will stand.
+    pub fn compile(
+        experiment: &Experiment,
+        addresses: &Addresses,
+        protected: &Protected,
+        seed: u64,
+        half: Half,
+    ) -> Result<Self, Problem> {
+        let mut clauses = Clauses::default();
+        let mut placed = Vec::new();
+        for (index, fault) in (0u32..).zip(&experiment.faults) {
+            let mut one = place(&mut clauses, fault, addresses, half.rule(index))?;
+            one.rule.seed = rule_seed(seed, index);
+            one.rule.deadline_ns = nanos(experiment.duration);
+            one.rule.counters = index;
+            if experiment.mode == Mode::Shadow {
+                one.rule.flags |= FLAG_SHADOW;
+            }
+            placed.push(one);
+        }
+        let mut scope = Scope {
+            rules: u32::try_from(placed.len()).unwrap_or(0),
+            generation: half.generation,
+            flags: what_is_asked(&placed),
+            ..Scope::default()
+        };
+        let mut guarded = (0, 0);
+        let mut protected_cgroups = Vec::new();
+        if !experiment.allow_protected {
+            guarded = protect(&mut clauses, protected)?;
+            protected_cgroups = protected.cgroups.keys().copied().collect();
+            // Even if there are none yet: sshd may be restarted while the experiment runs.
+            scope.flags |= FLAG_PROTECTED_CGROUPS;
+        }
+        let tables = Self::build(scope, &clauses, placed, guarded, protected_cgroups, half);
+        tables.size().within(half.capacity)?;
+        Ok(tables)
+    }
+
+    fn build(
+        scope: Scope,
+        clauses: &Clauses,
+        placed: Vec<Placed>,
+        protected: (u16, u64),
+        protected_cgroups: Vec<u64>,
+        half: Half,
+    ) -> Self {
+        let mut rows = Rows::new(half.rows());
+        let mut trie = Trie::new(half.blocks(), half.short_cuts());
+        let roots = [&clauses.peers4, &clauses.peers6].map(|networks| trie.root(networks, &mut rows));
+        let ports = [&clauses.far, &clauses.near].map(|ranges| ports::table(ranges, &mut rows));
+        let protocol = protocols(&placed, &mut rows);
+        let portless = clauses.portless_row(&mut rows);
+        let Trie { blocks, short_cuts, .. } = trie;
+        Self {
+            scope,
+            rules: placed.into_iter().map(|p| p.rule).collect(),
+            roots,
+            ports,
+            protocol,
+            rule_of: clauses.rule_of.clone(),
+            matching: clauses.matching.0,
+            portless,
+            protected,
+            blocks,
+            short_cuts,
+            rows: rows.into_rows(),
+            protected_cgroups,
+        }
+    }
+
+    /// The rules with their times on the boot clock, for an experiment that starts at `start_ns`.
+    pub fn rules_from(&self, start_ns: u64) -> Vec<Rule> {
+        let at = |offset: u64| start_ns.saturating_add(offset);
+        self.rules
+            .iter()
+            .map(|r| Rule { start_ns: at(r.start_ns), deadline_ns: at(r.deadline_ns), ..*r })
+            .collect()
+    }
+
+    /// How much of the kernel's tables they take.
+    pub fn size(&self) -> Size {
+        Size {
+            rules: self.rules.len(),
+            rows: self.rows.len(),
+            blocks: self.blocks.len(),
+            short_cuts: self.short_cuts.len(),
+            new_flows: if self.scope.flags & scope::FLAG_NEW_FLOWS == 0 { 0 } else { MAX_NEW_FLOWS },
+        }
+    }
+}
+
+/// What the programs must find out about packets because some rule asks.
+fn what_is_asked(placed: &[Placed]) -> u32 {
+    let asks = |flag: u32| placed.iter().any(|p| p.rule.flags & flag != 0);
+    let flows = if asks(FLAG_FLOWS | FLAG_NEW_ONLY) { scope::FLAG_FLOWS } else { 0 };
+    let new = if asks(FLAG_NEW_ONLY) { scope::FLAG_NEW_FLOWS } else { 0 };
+    flows | new
+}
+
+/// By hook and protocol: the clauses of the rules that apply there.
+fn protocols(placed: &[Placed], rows: &mut Rows) -> [[RowId; 256]; HOOKS] {
+    let mut table = [[0; 256]; HOOKS];
+    for (hook, by_protocol) in table.iter_mut().enumerate() {
+        let here = placed.iter().filter(|p| p.hooks & 1 << hook != 0);
+        let mut any = Bits::default();
+        let mut named: BTreeMap<u32, Bits> = BTreeMap::new();
+        for p in here {
+            let bits = p.protocol.map_or(&mut any, |protocol| named.entry(protocol.number()).or_default());
+            bits.0[p.word] |= p.rule.clauses | p.rule.exclude;
+        }
+        by_protocol.fill(rows.number(&any));
+        for (protocol, mut bits) in named {
+            bits.add(&any);
+            if let Some(row) = by_protocol.get_mut(protocol as usize) {
+                *row = rows.number(&bits);
+            }
+        }
+    }
+    table
+}
+
+fn nanos(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

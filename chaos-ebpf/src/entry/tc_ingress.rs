@@ -1,0 +1,11 @@
+//! tc ingress: packets that arrive in a network namespace which is the target as a whole.
+
+use aya_ebpf::{bindings::TC_ACT_UNSPEC, macros::classifier, programs::TcContext};
+
+use crate::lib::{kern, packet};
+
+/// Answers "no opinion" for all that is not hit, as `kchaos_egress` does.
+#[classifier]
+pub fn kchaos_arrival(ctx: TcContext) -> i32 {
+    packet::arrival(&kern::Skb::from(&ctx)).unwrap_or(TC_ACT_UNSPEC)
+}

@@ -1,0 +1,119 @@
+//! What matching costs: for packets of others, for those that no rule fits, with ever more rules; and how long it
+//! takes to replace the rules.
+
+use std::{collections::BTreeMap, fmt::Write as _, time::Instant};
+
+use chaos_daemon::{
+    bpf::Feature,
+    config,
+    engine::{Tables, boot_ns},
+    guard::protected::Protected,
+};
+use kchaos_tests::{
+    programs::{Programs, ROOT},
+    replacing,
+};
+
+use super::{
+    Figure, median,
+    packet::{PACKET, nanoseconds},
+};
+
+/// `count` rules of mixed kinds, peers and ports, none of which fits [`PACKET`] (UDP from port 9 to 127.0.0.1:5432).
+pub fn rules(count: usize) -> String {
+    let mut text = String::new();
+    for n in 0..count {
+        let (high, low, port) = (n / 200 + 1, n % 200, n % 4000 + 6000);
+        // Writing to a String cannot fail.
+        let _infallible = match n % 4 {
+            0 => writeln!(
+                text,
+                "[[fault]]\nkind = \"drop\"\npeer = [\"10.{high}.{low}.0/24:{port}\", \"[2001:db8:{n:x}::/48]:443\"]"
+            ),
+            1 => writeln!(
+                text,
+                "[[fault]]\nkind = \"drop\"\npeer = \":{port}-{}\"\nprotocol = \"tcp\"",
+                port + 20
+            ),
+            2 => {
+                writeln!(text, "[[fault]]\nkind = \"connect\"\nerrno = \"EIO\"\npeer = \"127.0.0.1:{port}\"")
+            }
+            _ => writeln!(
+                text,
+                "[[fault]]\nkind = \"drop\"\nlocal_port = {port}\npeer = \"127.0.0.0/8\"\nexclude = \"127.0.0.{low}\""
+            ),
+        };
+    }
+    text
+}
+
+pub fn run(quick: bool) -> Vec<Figure> {
+    let repeat = if quick { 200_000 } else { 2_000_000 };
+    let figure = |what: String, value: f64, unit, below| Figure { what, value, unit, below };
+    // A cgroup that nothing is in.
+    let others = nanoseconds(&rules(1024), u64::MAX, repeat);
+    // By turns, so that what disturbs the machine disturbs all.
+    let sizes = [1, 64, 1024].map(|count| (count, rules(count)));
+    let mut costs = [Vec::new(), Vec::new(), Vec::new()];
+    for _ in 0..if quick { 3 } else { 7 } {
+        for (costs, (_, rules)) in costs.iter_mut().zip(&sizes) {
+            costs.push(nanoseconds(rules, ROOT, repeat));
+        }
+    }
+    let costs = costs.map(median);
+    let mut figures = vec![figure("packet of another cgroup, 1,024 rules".into(), others, "ns", Some(60.0))];
+    for ((count, _), cost) in sizes.iter().zip(costs) {
+        figures.push(figure(format!("packet of the target that no rule of {count} fits"), cost, "ns", None));
+    }
+    for (index, bar) in [(1, 1.1), (2, 1.25)] {
+        let what = format!("the same, {} rules against 1", sizes[index].0);
+        figures.push(figure(what, costs[index] / costs[0], "x", Some(bar)));
+    }
+    let (all, swap) = replacing(if quick { 5 } else { 20 });
+    figures.push(figure(
+        "replacing 1,024 rules: compiling and writing, slowest".into(),
+        all,
+        "ms",
+        Some(50.0),
+    ));
+    figures.push(figure("of this, writing the tables and changing over".into(), swap, "ms", None));
+    figures.extend(under_traffic(if quick { 300_000 } else { 2_000_000 }));
+    figures
+}
+
+/// The same while real packets are judged, none of them by a mixture.
+fn under_traffic(packets: u64) -> [Figure; 3] {
+    let replaced = replacing::under_traffic(packets);
+    let rate = replaced.packets as f64 / replaced.took.as_secs_f64();
+    let slowest = replaced.times.iter().max().map_or(f64::NAN, |time| time.as_secs_f64() * 1000.0);
+    let lost = replaced.packets - replaced.matched;
+    let figure = |what: &str, value, unit, below| Figure { what: what.to_owned(), value, unit, below };
+    [
+        figure("packets per second while 1,024 rules are replaced", rate, "", None),
+        figure("replacing them then, slowest", slowest, "ms", Some(50.0)),
+        figure("packets that saw some of the old and some of the new", lost as f64, "", Some(0.5)),
+    ]
+}
+
+/// Milliseconds to put 1,024 other rules in the place of those in force, the slowest of some times.
+fn replacing(times: usize) -> (f64, f64) {
+    let faults = rules(1024);
+    let mut programs = Programs::armed("inject", &faults, &[Feature::TcEgress.any_way()], 0, ROOT);
+    let text = format!("duration = \"10m\"\n[target]\nhost = true\n{faults}");
+    let experiment = config::parse("bench", &text, "bench").unwrap();
+    let (mut slowest, mut slowest_swap) = (0.0f64, 0.0f64);
+    for seed in 0..times {
+        let begun = Instant::now();
+        let Programs { object, tables } = &mut programs;
+        let half = object.other_half(tables);
+        let none = (&BTreeMap::default(), &Protected::default());
+        let next = Tables::compile(&experiment, none.0, none.1, seed as u64, half).unwrap();
+        let compiled = Instant::now();
+        object.replace(&next, boot_ns()).unwrap();
+        *tables = next;
+        slowest = slowest.max(begun.elapsed().as_secs_f64() * 1000.0);
+        slowest_swap = slowest_swap.max(compiled.elapsed().as_secs_f64() * 1000.0);
+        object.test_run("kchaos_egress", &PACKET, 1).unwrap();
+    }
+    (slowest, slowest_swap)
+}
