@@ -61,7 +61,7 @@ fn selectors() {
         "3:10",
         &["there is no cgroup /no/such/group", "not found"],
     );
-    refused("host = true", "cgroup = \"../../etc\"", "3:10", &["there is no cgroup"]);
+    refused("host = true", "cgroup = \"../../etc\"", "3:10", &["goes down only"]);
     refused("host = true", "cgroup = \"/\"", "3:10", &["the whole host", "host = true"]);
     refused("host = true", "host = true\ncgroup = \"/x\"", "3:8", &["two selectors"]);
     refused("host = true", "", "2:1", &["no selector"]);
@@ -98,7 +98,7 @@ fn the_command_line_itself() {
     }
     let ended = run(&["inject", "drop", "--for", "1s"]);
     assert_eq!(Some(2), ended.code);
-    assert!(ended.stderr.contains("no selector") && ended.stderr.contains("--cgroup"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("no selector") && ended.stderr.contains("--unit"), "{}", ended.stderr);
 }
 
 #[test]
