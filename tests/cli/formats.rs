@@ -14,6 +14,28 @@ fn errors_as_json() {
     assert!(error["error"]["help"].as_str().unwrap().contains("5s"), "{error}");
 }
 
+/// Also where the command line itself is wrong, and where there is nothing but "yes" to say.
+#[test]
+fn json_is_asked_for_and_given() {
+    for words in [
+        &["inject", "drop", "--cgroup", "/x", "--output", "json"][..],
+        &["run", "--output=json"],
+        &["frobnicate", "--output", "json"],
+    ] {
+        let ended = run(words);
+        assert_eq!(Some(2), ended.code, "{ended:?}");
+        let error: serde_json::Value =
+            serde_json::from_str(&ended.stderr).unwrap_or_else(|_| panic!("{ended:?}"));
+        assert!(error["error"].to_string().contains("Usage"), "{error}");
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = "duration = \"1s\"\n[target]\nhost = true\n[[fault]]\nkind = \"drop\"\n";
+    fs::write(file.path(), text).unwrap();
+    let ended = run(&["run", "--dry-run", "--output", "json", file.path().to_str().unwrap()]);
+    assert_eq!(Some(0), ended.code, "{ended:?}");
+    assert_eq!(serde_json::Value::Bool(true), ended.json()["right"]);
+}
+
 #[test]
 fn print_writes_a_file_that_dry_run_accepts() {
     let ended = run(&[

@@ -164,12 +164,21 @@ pub fn report(result: Result<Exit, Failure>, format: Format) -> ExitCode {
 
 /// A mistake on the command line itself. Asking for help is none.
 pub fn usage(error: &clap::Error) -> ExitCode {
+    let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if !asked && wants_json(std::env::args()) {
+        return report(Err(Failure::Input(error.to_string().trim_end().to_owned())), Format::Json);
+    }
     // Nothing can be done where even the message cannot be printed.
     let _unprintable = error.print();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-        _ => ExitCode::from(BAD_INPUT),
-    }
+    if asked { ExitCode::SUCCESS } else { ExitCode::from(BAD_INPUT) }
+}
+
+/// Whether a command line that cannot be read asks for JSON.
+fn wants_json(words: impl Iterator<Item = String>) -> bool {
+    // What stands after -- belongs to somebody else.
+    let words: Vec<String> = words.take_while(|word| word != "--").collect();
+    words.iter().any(|word| word == "--output=json")
+        || words.windows(2).any(|two| two == ["--output", "json"])
 }
 
 fn as_text(failure: &Failure) -> String {
@@ -196,7 +205,8 @@ fn as_json(failure: &Failure, code: u8) -> serde_json::Value {
     match failure {
         Failure::Config(error) => {
             let (line, column) = error.place();
-            json!({ "error": { "exit_code": code, "message": error.message(), "line": line, "column": column,
+            json!({ "error": { "exit_code": code, "message": error.message(),
+                    "file": error.origin(), "line": line, "column": column,
                     "help": error.suggestion() } })
         }
         other => json!({ "error": { "exit_code": code, "message": other.to_string() } }),

@@ -63,7 +63,7 @@ fn who(text: &mut String, preview: &Preview) {
             protected(process.protected.as_deref(), preview),
         ]
     });
-    table(text, "processes", &["pid", "program", "cgroup", "netns", ""], rows);
+    table(text, ["process", "processes"], &["pid", "program", "cgroup", "netns", ""], rows);
     let rows = sockets.iter().map(|socket| {
         [
             socket.pid.to_string(),
@@ -73,7 +73,12 @@ fn who(text: &mut String, preview: &Preview) {
             protected(socket.protected.as_deref(), preview),
         ]
     });
-    table(text, "sockets that a fault looks at", &["pid", "program", "socket", "faults", ""], rows);
+    table(
+        text,
+        ["socket that a fault looks at", "sockets that a fault looks at"],
+        &["pid", "program", "socket", "faults", ""],
+        rows,
+    );
 }
 
 /// Devices, and what the faults look for.
@@ -82,7 +87,7 @@ fn wherever(text: &mut String, preview: &Preview) {
         let addresses: Vec<String> = device.addresses.iter().map(ToString::to_string).collect();
         [device.namespace.to_string(), device.name.clone(), addresses.join(", ")]
     });
-    table(text, "devices", &["netns", "device", "addresses"], rows);
+    table(text, ["device", "devices"], &["netns", "device", "addresses"], rows);
     let rows = preview.faults.iter().map(|fault| {
         let peers = if fault.peers.is_empty() { "any".to_owned() } else { fault.peers.join(", ") };
         let names = fault.names.iter().map(|(name, addresses)| {
@@ -92,7 +97,7 @@ fn wherever(text: &mut String, preview: &Preview) {
         let names = names.collect::<Vec<_>>().join("; ");
         [fault.fault.clone(), fault.effect.clone(), peers, fault.exclude.join(", "), names]
     });
-    table(text, "faults", &["fault", "effect", "far ends", "left alone", "names"], rows);
+    table(text, ["fault", "faults"], &["fault", "effect", "far ends", "left alone", "names"], rows);
 }
 
 /// `10.0.0.1:40112 -> 10.0.0.7:5432 tcp`.
@@ -114,12 +119,12 @@ fn protected(why: Option<&str>, preview: &Preview) -> String {
 
 fn table<const N: usize>(
     text: &mut String,
-    title: &str,
+    [one, several]: [&str; 2],
     header: &[&str; N],
     rows: impl Iterator<Item = [String; N]>,
 ) {
     let rows: Vec<Vec<String>> = rows.map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
-    line(text, &format!("\n{} {title}", rows.len()));
+    line(text, &format!("\n{} {}", rows.len(), if rows.len() == 1 { one } else { several }));
     if !rows.is_empty() {
         line(text, &output::table(header, rows, &[]).to_string());
     }

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{Exit, Failure, foreground};
+use serde_json::json;
+
+use super::{Exit, Failure, Format, foreground, output};
 use crate::config::{self, Mode};
 
 /// Arguments of `kchaos run`.
@@ -29,7 +31,10 @@ pub fn main(args: &Args) -> Result<Exit, Failure> {
     }
     if args.dry_run {
         foreground::dry_run(&experiment)?;
-        eprintln!("{}: the file is right; nothing was applied", args.file.display());
+        match args.foreground.output {
+            Format::Text => eprintln!("{}: the file is right; nothing was applied", args.file.display()),
+            Format::Json => output::json(&json!({ "experiment": experiment.name, "right": true }))?,
+        }
         return Ok(Exit::Done);
     }
     foreground::run(experiment, &args.foreground)

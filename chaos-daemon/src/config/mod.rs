@@ -25,6 +25,7 @@ pub use experiment::{Experiment, MAX_DURATION, Mode};
 pub use matching::{FaultSpec, Packets, Pulse, Side};
 pub use problem::{ConfigError, Problem};
 pub use section::Section;
+pub(crate) use target::has_wildcards;
 pub use target::{Pods, Selector, TargetSpec};
 pub(crate) use too_wide::{is_every_cgroup, unit_name, whole_host};
 

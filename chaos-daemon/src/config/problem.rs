@@ -101,6 +101,11 @@ impl ConfigError {
         &self.message
     }
 
+    /// The file, or what stands for it.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
     /// Line and column, from 1; both 0 if the file could not be read.
     pub fn place(&self) -> (usize, usize) {
         (self.line, self.column)

@@ -75,8 +75,16 @@ const HELP: &str = "say whose packets and calls: cgroup = \"/system.slice/checko
                     unit = \"checkout.service\", container = \"web\", pod = \"shop/checkout-*\", pid = 812, \
                     command = [\"program\", \"argument\"], netns = \"blue\", or host = true";
 
-/// What can be picked from.
+/// What comes back under its name.
 const SEVERAL: &str = "cgroup, unit, container and pod";
+
+/// What can be picked from.
+const CHOICES: &str = "patterns of cgroup and unit (`*` names several), container and pod";
+
+/// Whether a name stands for several.
+pub fn has_wildcards(name: &str) -> bool {
+    name.contains(['*', '?', '['])
+}
 
 /// Reads `[target]`.
 pub fn read(file: &mut Section<'_>) -> Result<Spanned<TargetSpec>, Problem> {
@@ -101,8 +109,9 @@ pub fn read(file: &mut Section<'_>) -> Result<Spanned<TargetSpec>, Problem> {
     // A path below /proc is that of a process, whose number somebody else may have later.
     let comes_back =
         several || matches!(selector.get_ref(), Selector::NetNs(name) if !name.starts_with("/proc/"));
+    let choices = several && has_choice(selector.get_ref(), pick.as_ref().map(Spanned::get_ref));
     let extras = [
-        ("pick", pick.as_ref().map(Spanned::span), several, SEVERAL.to_owned()),
+        ("pick", pick.as_ref().map(Spanned::span), choices, CHOICES.to_owned()),
         ("follow", follow.as_ref().map(Spanned::span), comes_back, format!("{SEVERAL}, and netns")),
     ];
     for (key, span, means_something, goes_with) in extras {
@@ -127,6 +136,14 @@ pub fn read(file: &mut Section<'_>) -> Result<Spanned<TargetSpec>, Problem> {
             runtime,
         },
     ))
+}
+
+/// Whether there may be several to pick from. A cgroup named in full is one, whatever stands below it.
+fn has_choice(selector: &Selector, pick: Option<&Pick>) -> bool {
+    match selector {
+        Selector::Cgroup(name) | Selector::Unit(name) => has_wildcards(name) || pick == Some(&Pick::All),
+        _ => true,
+    }
 }
 
 /// A socket that somebody can be asked at, for a selector that asks.

@@ -177,6 +177,8 @@ fn refuses_selectors_that_might_mean_more_or_nothing() {
     }
     refused(line, "pid = 0", "no process", "0", "at least 1");
     refused(line, "pid = 7\npick = \"one\"", "means nothing", "\"one\"", "container and pod");
+    let named = format!("{line}\npick = \"one\"");
+    refused(line, &named, "means nothing", "\"one\"", "patterns of cgroup");
     refused(line, "host = true\nfollow = false", "means nothing", "false", "netns");
     refused(line, "netns = \"/proc/8/ns/net\"\nfollow = true", "means nothing", "true", "netns");
     refused(line, "container = \"a\"\npick = \"0%\"", "nobody", "\"0%\"", "50%");

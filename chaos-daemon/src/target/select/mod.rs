@@ -18,7 +18,7 @@ use super::{
     netns::{self, Found},
 };
 use crate::{
-    config::{Problem, Selector, TargetSpec, is_every_cgroup, value::Pick, whole_host},
+    config::{Problem, Selector, TargetSpec, has_wildcards, is_every_cgroup, value::Pick, whole_host},
     printable::printable,
 };
 use chaos_common::draw::mix;
@@ -280,10 +280,6 @@ fn not_the_hosts(name: &str, at: Range<usize>) -> Result<Option<Arc<NetNs>>, Tar
 /// What can be chosen among.
 fn choices(found: &[Member]) -> BTreeSet<&str> {
     found.iter().map(|member| member.picked_as.as_str()).collect()
-}
-
-fn has_wildcards(pattern: &str) -> bool {
-    pattern.contains(['*', '?', '['])
 }
 
 fn is_absence(error: &io::Error) -> bool {

@@ -1,8 +1,8 @@
 //! What is wrong with a selector that names nobody, or more than was meant, and what would be right.
 
-use super::{Member, Selection, has_wildcards};
+use super::{Member, Selection};
 use crate::{
-    config::{Problem, Selector},
+    config::{Problem, Selector, has_wildcards},
     target::containers::{Containers, NO_CGROUP},
 };
 
