@@ -59,7 +59,8 @@ fn main() -> ExitCode {
     println!("\n{:<66} {:>12}  bar", "", "measured");
     let slack = if args.quick { SLACK } else { 1.0 };
     for Figure { what, value, unit, below } in figures {
-        let below = below.map(|limit| limit * slack);
+        // Three decimals, as people write them.
+        let below = below.map(|limit| (limit * slack * 1000.0).round() / 1000.0);
         let (bar, met) = match below {
             None => (String::new(), true),
             Some(limit) => (
