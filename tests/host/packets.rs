@@ -114,6 +114,7 @@ fn options_extension_headers_and_fragments() {
     const ROUTING: u8 = 43;
     const AUTHENTICATION: u8 = 51;
     let with_ports = "peer = \":5432\"";
+    let deep = |headers: usize| (0..headers).fold(v6(UDP), |packet, _| packet.extension(DESTINATION, 8));
     assert_table(
         with_ports,
         &[
@@ -127,6 +128,8 @@ fn options_extension_headers_and_fragments() {
                 v6(UDP).extension(HOP_BY_HOP, 16).extension(ROUTING, 24).extension(DESTINATION, 8),
                 true,
             ),
+            ("as many as are followed", deep(6), true),
+            ("one more", deep(7), false),
             ("authentication", v6(TCP).extension(AUTHENTICATION, 24), true),
             ("v6 first fragment", v6(UDP).fragment(0), true),
             ("v6 later fragment", v6(UDP).fragment(185), false),
