@@ -42,8 +42,9 @@ pub struct Replaced {
     pub times: Vec<Duration>,
 }
 
-/// Sends `count` packets of each family as fast as they go, and replaces the rules until they are sent.
-pub fn under_traffic(count: u64) -> Replaced {
+/// Sends `count` packets of each family, one `every` so often and 0 as fast as they go, and replaces the rules until they are
+/// sent.
+pub fn under_traffic(count: u64, every: Duration) -> Replaced {
     let (ns, cgroup) = (NetNs::new(), Cgroup::new("sender"));
     let addresses = [format!("127.0.0.1:{PORT}"), format!("[::1]:{PORT}")];
     // Nobody reads; but nobody is told that the port is closed, either.
@@ -68,7 +69,7 @@ pub fn under_traffic(count: u64) -> Replaced {
 
     let begun = Instant::now();
     let mut senders = addresses.map(|address| {
-        let words = ["udp-send", &address, &count.to_string(), "1"];
+        let words = ["udp-send", &address, &count.to_string(), "1", &every.as_micros().to_string()];
         traffic::helper(&ns, &cgroup, &words).stdout(Stdio::null()).spawn().unwrap()
     });
     let mut times = Vec::new();

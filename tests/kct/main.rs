@@ -7,7 +7,10 @@ use std::{
     collections::BTreeMap,
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -32,12 +35,14 @@ enum Act {
     },
     /// Connect over UDP
     UdpConnect { to: SocketAddr, count: u64 },
-    /// Send numbered UDP packets with sendto from unconnected sockets
+    /// Send UDP packets with sendto from an unconnected socket; one thread may be told to wait between them
     UdpSend {
         to: SocketAddr,
         count: u64,
         #[arg(default_value_t = 1)]
         threads: u64,
+        #[arg(default_value_t = 0)]
+        every_us: u64,
     },
     /// Send UDP packets as fast as can be, and say how long it took
     UdpTime { to: SocketAddr, count: u64 },
@@ -78,9 +83,16 @@ fn main() {
             let socket = UdpSocket::bind(any(to)).unwrap();
             spread(count, 1, || socket.connect(to))
         }
-        Act::UdpSend { to, count, threads } => {
+        Act::UdpSend { to, count, threads, every_us } => {
             let socket = UdpSocket::bind(any(to)).unwrap();
-            spread(count, threads, || socket.send_to(&[7; 16], to).map(drop))
+            let (every, begun, sent) = (Duration::from_micros(every_us), Instant::now(), AtomicU32::new(0));
+            spread(count, threads, || {
+                let due = every * sent.fetch_add(1, Ordering::Relaxed);
+                if let Some(wait) = due.checked_sub(begun.elapsed()) {
+                    thread::sleep(wait);
+                }
+                socket.send_to(&[7; 16], to).map(drop)
+            })
         }
         Act::UdpPattern { to, count } => {
             let socket = UdpSocket::bind(any(to)).unwrap();
