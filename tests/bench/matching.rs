@@ -94,13 +94,13 @@ fn under_traffic(packets: u64) -> [Figure; 5] {
     let mut times: Vec<f64> = replaced.times.iter().map(|time| time.as_secs_f64() * 1000.0).collect();
     times.sort_by(f64::total_cmp);
     // Of hundreds, some wait for a CPU that the senders have.
-    let part = |share: f64| times[(times.len() as f64 * share) as usize];
+    let part = |percent: usize| times[times.len() * percent / 100];
     let lost = replaced.packets - replaced.matched;
     let figure = |what: &str, value, unit, below| Figure { what: what.to_owned(), value, unit, below };
     [
         figure("packets per second while 1,024 rules are replaced", rate, "", None),
-        figure("replacing them then, median", part(0.5), "ms", None),
-        figure("replacing them then, 99 of 100", part(0.99), "ms", Some(50.0)),
+        figure("replacing them then, median", part(50), "ms", None),
+        figure("replacing them then, 99 of 100", part(99), "ms", Some(50.0)),
         figure("replacing them then, slowest", times[times.len() - 1], "ms", None),
         figure("packets that saw some of the old and some of the new", lost as f64, "", Some(0.5)),
     ]
