@@ -46,6 +46,12 @@ pub struct Scope {
     pub generation: u32,
     /// Another number each time that tables are put in place: by it [`crate::memo`] tells them apart.
     pub salt: u64,
+    /// Number of the delay line's device, the same in every network namespace; 0 if no rule makes packets wait.
+    pub line: u32,
+    /// As `tag`, for what was judged on its way in ([`crate::rule::hook::ARRIVAL`]); 0 if nothing is.
+    pub arrival_tag: u32,
+    /// How many bytes may wait in the delay line.
+    pub line_bytes: u64,
 }
 
 #[cfg(feature = "user")]

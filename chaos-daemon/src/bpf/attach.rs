@@ -94,7 +94,7 @@ impl Object {
         let mut links: Vec<Link> = Vec::new();
         self.each_program(|feature, name, program| {
             let attached: Result<Option<Link>, ProgramError> = match (feature.place(), program) {
-                (Place::Devices, _) => Ok(None),
+                (Place::Devices | Place::Line, _) => Ok(None),
                 (Place::Cgroup, Program::CgroupSkb(p)) => p
                     .attach(&dir, CgroupSkbAttachType::Ingress, MODE)
                     .and_then(|id| Ok(Some(Box::new(p.take_link(id)?) as Link))),
