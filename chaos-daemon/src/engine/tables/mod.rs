@@ -8,6 +8,7 @@ mod addresses;
 mod clauses;
 mod place;
 mod ports;
+mod quantiles;
 mod rows;
 mod size;
 
@@ -16,7 +17,9 @@ use std::net::IpAddr;
 
 use chaos_common::{
     draw::rule_seed,
-    rule::{FLAG_FLOWS, FLAG_NEW_ONLY, FLAG_SHADOW, Rule},
+    pattern,
+    rate::{OF_FLOW, SHARED},
+    rule::{FLAG_FLOWS, FLAG_NEW_ONLY, FLAG_SHADOW, Rule, action},
     scope::{self, FLAG_PROTECTED_CGROUPS, MAX_NEW_FLOWS, Scope},
     table::{Block, HOOKS, Row, RowId, ShortCut, WORDS},
 };
@@ -28,6 +31,7 @@ use crate::{
 use addresses::Trie;
 use clauses::Clauses;
 use place::{Placed, place, protect};
+pub use quantiles::quantiles;
 use rows::{Bits, Rows};
 pub use size::{Half, Size};
 
@@ -91,8 +95,12 @@ impl Tables {
             rules: u32::try_from(placed.len()).unwrap_or(0),
             generation: half.generation,
             flags: what_is_asked(&placed),
+            line_bytes: experiment.line_room.bytes,
             ..Scope::default()
         };
+        if experiment.target.get_ref().selector.is_of_namespaces() {
+            placed.iter_mut().for_each(Placed::meets_at_devices);
+        }
         let mut guarded = (0, 0);
         let mut protected_cgroups = Vec::new();
         if !experiment.allow_protected {
@@ -162,9 +170,22 @@ impl Tables {
 /// What the programs must find out about packets because some rule asks.
 fn what_is_asked(placed: &[Placed]) -> u32 {
     let asks = |flag: u32| placed.iter().any(|p| p.rule.flags & flag != 0);
-    let flows = if asks(FLAG_FLOWS | FLAG_NEW_ONLY) { scope::FLAG_FLOWS } else { 0 };
+    let by_connection = asks(FLAG_FLOWS | FLAG_NEW_ONLY) || placed.iter().any(|p| tells_apart(&p.rule));
+    let flows = if by_connection { scope::FLAG_FLOWS } else { 0 };
     let new = if asks(FLAG_NEW_ONLY) { scope::FLAG_NEW_FLOWS } else { 0 };
     flows | new
+}
+
+/// Whether connections must be told apart for a rule although it hits any of them: because packets that wait keep their
+/// order in each, or because it knows something of each.
+fn tells_apart(rule: &Rule) -> bool {
+    let waits = matches!(rule.action, action::DELAY | action::RATE | action::REORDER);
+    waits || has_state_of_flows(rule)
+}
+
+/// Whether a rule remembers something of each connection.
+pub fn has_state_of_flows(rule: &Rule) -> bool {
+    pattern::is_of_flows(rule.pattern) || rule.action == action::RATE && rule.numbers[SHARED] == OF_FLOW
 }
 
 /// By hook and protocol: the clauses of the rules that apply there.
