@@ -172,6 +172,20 @@ mod tests {
         assert_eq!(Some(7), experiment.seed);
         assert_eq!(2, experiment.faults[0].side.peers.len());
         assert!(experiment.faults[0].side.packets.new_only);
+        for flags in [
+            "inject drop --for 1s --host --probability 3% --burst-length 5",
+            "inject drop --for 1s --host --p 1% --r 25% --h 0% --k 100%",
+            "inject drop --for 1s --host --every 10",
+            "inject drop --for 1s --host --first 2 --protocol tcp",
+            "inject delay --for 1s --host --delay 50ms --jitter 5ms --distribution pareto --correlation 25%",
+            "inject rate --for 1s --host --rate 10Mbit --burst 64KiB --per flow --direction ingress",
+            "inject reorder --for 1s --host --probability 5% --delay 1ms",
+            "inject duplicate --for 1s --host --probability 5%",
+            "inject corrupt --for 1s --host --checksum valid --bits 3",
+        ] {
+            let text = file(flags);
+            config::parse(ORIGIN, &text, "x").unwrap_or_else(|e| panic!("{e:?}\n{text}"));
+        }
         let text = file("inject connect --for 1s --errno EIO -- curl --max-time 1 http://localhost");
         assert!(config::parse(ORIGIN, &text, "x").is_ok(), "{text}");
     }
@@ -184,6 +198,10 @@ mod tests {
             ("inject drop --for 10s --host --cgroup /x", "two selectors"),
             ("inject drop --for 10s --host --probability -1%", "outside"),
             ("inject drop --for 10s --host --seed many", "not a seed"),
+            ("inject drop --for 10s --host --every 0", "out of range"),
+            ("inject drop --for 10s --host --burst-length 4", "means nothing"),
+            ("inject delay --for 10s --host", "no `delay`"),
+            ("inject rate --for 10s --host --rate 10M", "might be bits or bytes"),
             ("inject connect --for 10s --host", "no `errno`"),
             ("inject connect --for 10s --host --errno ENOPE", "unknown errno"),
         ] {
