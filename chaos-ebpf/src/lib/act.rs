@@ -61,59 +61,83 @@ const LOSE: u64 = 1 << 62;
 /// In what rules want: it must not overtake those before it.
 const IN_ORDER: u64 = 1 << 63;
 
+/// What becomes of a packet.
+pub mod fate {
+    /// It goes on.
+    pub const GOES_ON: u32 = 0;
+    /// It is lost.
+    pub const LOST: u32 = 1;
+    /// It waits in the line.
+    pub const WAITS: u32 = 2;
+    /// A copy waits in its place.
+    pub const COPY_WAITS: u32 = 3;
+}
+
 /// Does what was noted: the program's answer, if the packet does not simply go on.
 #[inline(always)]
 pub fn act(scope: &Scope, skb: &Skb, flow: u64, what: What, lose: impl FnOnce() -> i32) -> Option<i32> {
     if plan::count() == 0 {
         return None;
     }
+    // Two calls side by side and not one in the other: all stacks together have 512 bytes.
     let wanted = kchaos_wanted(skb.context(), flow, what.0);
+    match kchaos_carry_out(skb.context(), flow, what.0, wanted) {
+        fate::LOST => Some(lose()),
+        fate::WAITS => Some(line::send(scope)),
+        fate::COPY_WAITS => Some(TC_ACT_SHOT),
+        _ => None,
+    }
+}
+
+/// Does what was noted; answers with one of [`fate`]. A global function (see [`super`]), like those below.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn kchaos_carry_out(skb: *mut __sk_buff, flow: u64, what: u32, wanted: u64) -> u32 {
+    let (skb, what) = (&Skb::from(skb), What(what));
     if wanted & LOSE != 0 {
         plan::settle_lost();
-        return Some(lose());
+        return fate::LOST;
     }
     let now = kern::monotonic_ns();
     let release = release(flow, what.way(), now, wanted);
-    let copies = wanted & COPY != 0;
+    let copy = wanted & COPY != 0;
     if release <= now {
         plan::settle_all(action::DELAY..=action::REORDER, INJECTED);
-        if copies {
-            let how = sent(fault::duplicate::send(skb, skb.device(), what.way()));
-            plan::settle_all(action::DUPLICATE..=action::DUPLICATE, how);
-        }
-        return None;
+        copy_here(skb, what, copy);
+        return fate::GOES_ON;
     }
-    let checked = kchaos_check_in(skb.context(), release, what.0);
-    if checked != 0 {
-        return refused(skb, what, checked - 1, copies, lose);
+    let refused = kchaos_check_in(skb.context(), release, what.0);
+    if refused == 0 {
+        plan::settle_all(action::DELAY..=action::REORDER, INJECTED);
+        return if copy { copy_into_line(skb) } else { fate::WAITS };
     }
-    plan::settle_all(action::DELAY..=action::REORDER, INJECTED);
-    if copies {
-        // The copy has the number of the packet, which takes another one.
-        let went = fault::duplicate::send(skb, scope.line, 0);
-        let how = sent(went && line::check_in_copy(skb));
-        plan::settle_all(action::DUPLICATE..=action::DUPLICATE, how);
-        if went && how != INJECTED {
-            // One is enough: the copy is the packet now.
-            return Some(TC_ACT_SHOT);
-        }
+    plan::settle_all(action::DELAY..=action::REORDER, refused - 1);
+    if refused - 1 == Skip::Overflow as u32 {
+        plan::settle_lost();
+        return fate::LOST;
     }
-    Some(line::send(scope))
+    copy_here(skb, what, copy);
+    fate::GOES_ON
 }
 
-/// The line would not have it.
+/// Sends a copy of the packet on from where it is.
 #[inline(always)]
-fn refused(skb: &Skb, what: What, why: u32, copies: bool, lose: impl FnOnce() -> i32) -> Option<i32> {
-    plan::settle_all(action::DELAY..=action::REORDER, why);
-    if why == Skip::Overflow as u32 {
-        plan::settle_all(action::DUPLICATE..=action::DUPLICATE, Skip::Lost as u32);
-        return Some(lose());
-    }
-    if copies {
+fn copy_here(skb: &Skb, what: What, copy: bool) {
+    if copy {
         let how = sent(fault::duplicate::send(skb, skb.device(), what.way()));
         plan::settle_all(action::DUPLICATE..=action::DUPLICATE, how);
     }
-    None
+}
+
+/// Sends a copy into the line. It has the number of the packet, which takes another one; if it cannot, the copy is the
+/// packet now.
+#[inline(always)]
+fn copy_into_line(skb: &Skb) -> u32 {
+    let Some(scope) = judge::scope() else { return fate::WAITS };
+    let went = fault::duplicate::send(skb, scope.line, 0);
+    let two = went && line::check_in_copy(skb);
+    plan::settle_all(action::DUPLICATE..=action::DUPLICATE, sent(two));
+    if went && !two { fate::COPY_WAITS } else { fate::WAITS }
 }
 
 #[inline(always)]
@@ -145,7 +169,7 @@ fn release(flow: u64, way: u32, now: u64, wanted: u64) -> u64 {
     }
 }
 
-/// What all noted rules want, put together. A global function (see [`super`]), like those below.
+/// What all noted rules want, put together.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn kchaos_wanted(skb: *mut __sk_buff, flow: u64, what: u32) -> u64 {
