@@ -151,11 +151,13 @@ impl Drop for Loopback {
     }
 }
 
-/// Puts back what killed ones have left in any of these namespaces. What cannot be put back does not keep the rest.
+/// Puts back what killed ones have left on the host, where these are all of its namespaces. What cannot be put back does
+/// not keep the rest.
 pub fn clean(namespaces: &[NetNs]) -> (Vec<Restored>, Vec<LoopbackError>) {
     let (mut restored, mut failed) = (Vec::new(), Vec::new());
-    for inode in run_dir::with_prefix(PREFIX).iter().filter_map(|inode| inode.parse().ok()) {
-        match clean_one(inode, namespaces) {
+    for inode in left() {
+        // A namespace that is not there any more has taken its settings along.
+        match clean_file(inode, namespaces.iter().find(|n| n.inode == inode)) {
             Ok(more) => restored.extend(more),
             Err(error) => failed.push(error),
         }
@@ -163,16 +165,29 @@ pub fn clean(namespaces: &[NetNs]) -> (Vec<Restored>, Vec<LoopbackError>) {
     (restored, failed)
 }
 
-fn clean_one(inode: u64, namespaces: &[NetNs]) -> Result<Vec<Restored>, LoopbackError> {
+/// Puts back what killed ones have left in one namespace.
+pub fn clean_namespace(namespace: &NetNs) -> Result<Vec<Restored>, LoopbackError> {
+    if left().any(|inode| inode == namespace.inode) {
+        clean_file(namespace.inode, Some(namespace))
+    } else {
+        Ok(Vec::new())
+    }
+}
+
+/// Inodes of the namespaces that there are files of.
+fn left() -> impl Iterator<Item = u64> {
+    run_dir::with_prefix(PREFIX).into_iter().filter_map(|inode| inode.parse().ok())
+}
+
+fn clean_file(inode: u64, namespace: Option<&NetNs>) -> Result<Vec<Restored>, LoopbackError> {
     let _all = run_dir::lock(LOCK, run_dir::PATIENCE).map_err(LoopbackError::Note)?;
     let (mut file, alone) = lock(inode).map_err(LoopbackError::Note)?;
     if !alone {
         return Ok(Vec::new());
     }
     let found = Found::read(&mut file);
-    let is_it = |n: &&NetNs| n.inode == inode && n.cookie().ok() == found.cookie;
-    // A namespace that is not there any more has taken its settings along.
-    let restored = match namespaces.iter().find(is_it) {
+    // Another namespace may have the inode by now.
+    let restored = match namespace.filter(|n| n.cookie().ok() == found.cookie) {
         Some(namespace) => restore(namespace, &found)?,
         None => Vec::new(),
     };
