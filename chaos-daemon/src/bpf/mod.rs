@@ -27,6 +27,7 @@ pub use devices::Fails;
 pub use feature::{Feature, Level, Need, Reduced};
 pub use leftover::{Cleaner, Lease, RemovedFilter};
 pub use mapped::bytes as map_bytes;
+pub use netlink::Side;
 pub use object::{COMPILER, Object};
 pub use test_run::TestVerdict;
 

@@ -8,6 +8,7 @@ use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT};
 use chaos_common::{
     corrupt::{DISCARDED, OUTCOME},
     counters::Skip,
+    delay::LONGEST_NS,
     rule::action,
     scope::Scope,
 };
@@ -148,7 +149,8 @@ const fn sent(was: bool) -> u32 {
 /// When the packet is due, by the monotonic clock.
 #[inline(always)]
 fn release(flow: u64, way: u32, now: u64, wanted: u64) -> u64 {
-    let due = now.wrapping_add(wanted & WAIT);
+    let wait = wanted & WAIT;
+    let due = now.wrapping_add(if wait > LONGEST_NS { LONGEST_NS } else { wait });
     if wanted & OUT_OF_ORDER != 0 || wanted & IN_ORDER == 0 {
         return due;
     }
