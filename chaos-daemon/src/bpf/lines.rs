@@ -37,12 +37,13 @@ pub(super) enum Waits {
     Nowhere,
     /// There should be a line, and there is none.
     Missing,
-    /// Here. The links go before the devices that they are on.
+    /// Here. The devices go before the links on them: as long as packets come out, somebody must be there who knows
+    /// them.
     Here {
-        /// On the devices of the line.
-        _links: Vec<Link>,
         /// The devices.
         line: Line,
+        /// On them.
+        _links: Vec<Link>,
     },
 }
 
