@@ -63,6 +63,8 @@ pub const WAY_IN: u32 = 1;
 pub struct Waiting {
     /// Its link-layer addresses, and the four bytes behind them.
     pub addresses: [u64; 2],
+    /// When it is due, by `CLOCK_MONOTONIC` in ns.
+    pub release: u64,
     /// Its length in bytes.
     pub length: u32,
     /// The device that it comes from.
@@ -83,8 +85,10 @@ pub const BYTES_IN: u32 = 0;
 pub const BYTES_OUT: u32 = 1;
 /// Totals of the line: packets that came out and nobody knows.
 pub const STRANGERS: u32 = 2;
+/// Totals of the line: bytes that went in and are known to have been lost; user space's own.
+pub const BYTES_LOST: u32 = 3;
 /// Number of totals.
-pub const TOTALS: usize = 3;
+pub const TOTALS: usize = 4;
 
 /// The number of a packet: the CPU in the upper 11 bits, its own count below, and the lowest bit 0
 /// ([`ID_OFFSET`]). The same one is used again after a million packets of a CPU, and refused if it is still in use.

@@ -158,6 +158,7 @@ impl Session {
         let changes = self.members.follow(&mut self.object, &mut self.guard)?;
         self.note(changes);
         self.follow_names()?;
+        self.object.forget_lost()?;
         self.object.extend_lease(boot_ns() + LEASE_NS)?;
         Ok(Life::GoesOn)
     }

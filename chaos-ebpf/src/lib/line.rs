@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use chaos_common::{
     counters::Skip,
-    line::{BYTES_IN, BYTES_OUT, STRANGERS, WAY_IN, Waiting, id, stamp},
+    line::{BYTES_IN, BYTES_LOST, BYTES_OUT, STRANGERS, WAY_IN, Waiting, id, stamp},
     scope::{FLAG_LINE_CUTS, Scope},
 };
 
@@ -33,11 +33,13 @@ pub fn check_in(scope: &Scope, skb: &Skb, release: u64, way: u32, protocol: u8) 
         return Err(Skip::Failed);
     }
     let length = skb.length();
-    if total(BYTES_IN).wrapping_sub(total(BYTES_OUT)).wrapping_add(u64::from(length)) > scope.line_bytes {
+    let gone = total(BYTES_OUT).wrapping_add(total(BYTES_LOST));
+    if total(BYTES_IN).wrapping_sub(gone).wrapping_add(u64::from(length)) > scope.line_bytes {
         return Err(Skip::Overflow);
     }
     let mut packet = Waiting {
         addresses: [0; 2],
+        release,
         length,
         device: skb.device(),
         mark: skb.mark(),
@@ -117,7 +119,7 @@ pub fn check_out(skb: &Skb) -> i32 {
         add(STRANGERS, 1);
         return TC_ACT_SHOT;
     };
-    let Waiting { addresses, length, device, mark, priority, tag, way } = *packet;
+    let Waiting { addresses, release: _, length, device, mark, priority, tag, way } = *packet;
     let [first, second] = addresses;
     let restored = write_start(skb, [first as u32, (first >> 32) as u32, second as u32]);
     if !restored || KCHAOS_WAITING.remove(number).is_err() {
