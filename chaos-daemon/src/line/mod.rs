@@ -55,8 +55,8 @@ pub struct Hook {
     pub program: &'static str,
 }
 
-/// A delay line in one network namespace; gone when this is dropped. What waits in it then is sent on at once by way of
-/// the TAP, so its program should still be there, and is lost by way of the kernel.
+/// A delay line in one network namespace; gone when this is dropped. What waits in it then is lost: nothing is delivered
+/// before it is due.
 pub struct Line {
     namespace: Arc<NetNs>,
     index: u32,

@@ -43,9 +43,6 @@ const LATE_NS: u64 = 2_000_000_000;
 /// Frames that are read before it is looked whether others are due.
 const BATCH: usize = 64;
 
-/// What is still waiting in the end is sent on, but not for longer than this.
-const FLUSH_NS: u64 = 100_000_000;
-
 /// What has become of frames. What was read and is in none of the others is waiting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -61,6 +58,14 @@ pub struct Counts {
     pub foreign: u64,
     /// Dropped: the device did not take them back.
     pub refused: u64,
+}
+
+impl Counts {
+    /// How many wait.
+    pub fn waiting(&self) -> u64 {
+        let Self { read, written, late, full, foreign, refused } = self;
+        read.saturating_sub(written + late + full + foreign + refused)
+    }
 }
 
 /// The same, while they are counted.
@@ -160,7 +165,6 @@ impl Worker {
             let more = self.read()?;
             self.write_due();
             if self.wait(more)? == Next::End {
-                self.flush();
                 return Ok(());
             }
         }
@@ -231,15 +235,6 @@ impl Worker {
         }
         // Nothing is ever written to the pipe: it hangs up.
         Ok(if both[0].any() == Some(true) { Next::End } else { Next::Work })
-    }
-
-    /// In the end, what waits need not wait any longer.
-    fn flush(&mut self) {
-        let until = monotonic_ns() + FLUSH_NS;
-        while monotonic_ns() < until {
-            let Some(waiting) = self.queue.pop(u64::MAX) else { return };
-            self.write(&waiting);
-        }
     }
 }
 
