@@ -147,6 +147,9 @@ impl Object {
     pub fn fill(&mut self, tables: &Tables) -> Result<(), BpfError> {
         self.put_in_place(Scope { rules: 0, ..tables.scope })?;
         self.mapped.write(tables);
+        if tables.draws_from_tables() {
+            self.mapped.write_quantiles();
+        }
         let mut table: HashMap<_, u64, u32> = self.map(PROTECTED)?;
         for id in &tables.protected_cgroups {
             table.insert(id, 1, 0).map_err(|error| BpfError::Map { name: PROTECTED, error })?;
