@@ -13,7 +13,7 @@ use std::{
 };
 
 use aya::programs::{LinkOrder, Program, ProgramError, SchedClassifier, TcAttachType, tc::TcAttachOptions};
-use chaos_common::control::LEASE_NS;
+use chaos_common::{control::LEASE_NS, line::is_line};
 
 use super::{
     BpfError, Feature, Level, Object,
@@ -278,11 +278,13 @@ struct Device {
     name: String,
 }
 
+/// All but delay lines, whose packets have been judged.
 fn devices() -> Result<Vec<Device>, BpfError> {
     let list = nix::net::if_::if_nameindex()
         .map_err(|e| BpfError::Io { what: "listing network devices".into(), error: e.into() })?;
     Ok(list
         .into_iter()
+        .filter(|d| !is_line(d.index()))
         .map(|d| Device { index: d.index(), name: d.name().to_string_lossy().into_owned() })
         .collect())
 }
