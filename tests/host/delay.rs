@@ -79,7 +79,9 @@ fn received_packets_are_late() {
         }
         let ended = kchaos.stop();
         assert!(ended.count(0, "injected") >= 2, "{ended:?}");
-        assert_eq!(ended.count(0, "matched"), ended.count(0, "injected"), "{ended:?}");
+        // What ends the connections may come when nothing is injected any more.
+        let late = ended.skipped(0, "lease");
+        assert_eq!(ended.count(0, "matched"), ended.count(0, "injected") + late, "{ended:?}");
     });
 }
 

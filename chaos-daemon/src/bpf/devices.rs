@@ -230,11 +230,13 @@ struct Device {
     name: String,
 }
 
+/// All but delay lines, whose packets have been judged.
 fn devices() -> Result<Vec<Device>, BpfError> {
     let list = nix::net::if_::if_nameindex()
         .map_err(|e| BpfError::Io { what: "listing network devices".into(), error: e.into() })?;
     Ok(list
         .into_iter()
+        .filter(|d| !is_line(d.index()))
         .map(|d| Device { index: d.index(), name: d.name().to_string_lossy().into_owned() })
         .collect())
 }

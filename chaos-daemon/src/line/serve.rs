@@ -268,3 +268,28 @@ fn release(frame: &[u8]) -> Option<u64> {
 fn add(count: &AtomicU64) {
     count.fetch_add(1, Relaxed);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_release_time_is_behind_the_header() {
+        let mut frame = vec![0xff; HEADER];
+        frame.extend(5_000_000_007u64.to_ne_bytes());
+        frame.extend([0xff; 6]);
+        assert_eq!(release(&frame), Some(5_000_000_007));
+        assert_eq!(release(&frame[..SHORTEST - 1]), None);
+        assert_eq!(release(&[]), None);
+    }
+
+    #[test]
+    fn naps_end_in_time() {
+        for left in [0, 1, 499_999, 500_001, 1_000_000, 100_000_000, HORIZON_NS] {
+            let nap = u64::try_from(nap(left).as_nanos()).expect("at most an hour");
+            // By as much as the kernel may be late.
+            assert!(nap + nap / 1000 <= left.max(500_500), "{left}: {nap}");
+            assert!(nap >= left - left / 500);
+        }
+    }
+}

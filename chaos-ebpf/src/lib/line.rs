@@ -5,7 +5,10 @@
 
 use aya_ebpf::{
     bindings::{BPF_NOEXIST, TC_ACT_SHOT, TC_ACT_UNSPEC},
-    helpers::generated::{bpf_clone_redirect, bpf_redirect, bpf_skb_change_type, bpf_skb_store_bytes},
+    helpers::generated::{
+        bpf_clone_redirect, bpf_redirect, bpf_set_hash, bpf_set_hash_invalid, bpf_skb_change_type,
+        bpf_skb_store_bytes,
+    },
 };
 use chaos_common::{
     counters::Skip,
@@ -87,11 +90,16 @@ pub fn send(scope: &Scope) -> i32 {
 }
 
 /// At the far end of the line in the kernel: a copy waits in the place of the packet, because the copy belongs to no
-/// socket. TCP counts what its socket still has in queues of this host, and would stop sending.
+/// socket. TCP counts what its socket still has in queues of this host, and would stop sending. fq tells flows apart by
+/// the hash, and once it holds one back, a packet that is due earlier waits with it: so each is a flow of its own.
 #[inline(always)]
 pub fn fork(skb: &Skb) -> i32 {
-    // SAFETY: a helper on the program's packet. A copy that cannot be made is missing in the end, and counted.
-    unsafe { bpf_clone_redirect(skb.context(), skb.device(), 0) };
+    let Some(start) = skb.start() else { return TC_ACT_SHOT };
+    // SAFETY: helpers on the program's packet. A copy that cannot be made is missing in the end, and counted.
+    unsafe {
+        bpf_set_hash(skb.context(), id_of(start));
+        bpf_clone_redirect(skb.context(), skb.device(), 0);
+    }
     TC_ACT_SHOT
 }
 
@@ -134,6 +142,7 @@ pub fn check_out(skb: &Skb) -> i32 {
     // SAFETY: helpers on the program's packet. Its link-layer address was another device's on the way, so the kernel
     // took it for someone else's.
     unsafe {
+        bpf_set_hash_invalid(skb.context());
         bpf_skb_change_type(skb.context(), PACKET_HOST);
         bpf_redirect(device, flags) as i32
     }

@@ -10,25 +10,16 @@
 //! one would have done. Whatever is done to such files is done under one more lock, so nobody can take one while
 //! somebody else removes it. A setting that someone has changed meanwhile is his, and stays.
 
-use std::{
-    fmt, fs,
-    io::{self, Read, Seek},
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+mod found;
+
+use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use nix::fcntl::{Flock, FlockArg};
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use self::found::Found;
 use super::run_dir::{self, Lock};
 use crate::target::{NetNs, TargetError, inside};
-
-/// The settings, and what they must be.
-const NEEDED: [(&str, u8); 2] = [("route_localnet", 1), ("accept_local", 1)];
-
-const DIR: &str = "/proc/sys/net/ipv4/conf/lo";
 
 /// The lock under which files are made and removed.
 const LOCK: &str = "loopback";
@@ -64,15 +55,6 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// What was found in a namespace.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Found {
-    /// The namespace beyond doubt: inodes are used again. Unknown before Linux 5.14.
-    cookie: Option<u64>,
-    /// Settings that were changed, and what they were.
-    changed: Vec<(String, u8)>,
-}
-
 /// A setting that was put back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
@@ -105,26 +87,10 @@ pub struct Loopback {
 impl Loopback {
     /// Makes the settings in a namespace, or joins those who have.
     pub fn set(namespace: &Arc<NetNs>) -> Result<Self, LoopbackError> {
-        let _all = run_dir::lock(LOCK, run_dir::PATIENCE).map_err(LoopbackError::Note)?;
-        let (mut file, alone) = lock(namespace.inode).map_err(LoopbackError::Note)?;
-        let cookie = namespace.cookie().ok();
-        let mut found = Found::read(&mut file);
-        // What a dead one has left may be about another namespace of the same inode.
-        if alone && found.cookie != cookie {
-            found = Found::default();
-        }
-        found.cookie = cookie;
-        let made = inside(namespace, || {
-            if alone {
-                found.forget_others();
-            }
-            found.change(&file)
-        });
-        let shared = file.relock(FlockArg::LockSharedNonblock).map_err(|e| LoopbackError::Note(e.into()));
-        // From here on this is a user, and undoes what there is to undo when it goes.
+        let (file, made) = join(namespace)?;
+        // From here on this is a user, and undoes what there is to undo when it goes, also if it goes at once.
         let this = Self { namespace: namespace.clone(), file: Some(file) };
-        made??;
-        shared?;
+        made?;
         Ok(this)
     }
 
@@ -149,6 +115,27 @@ impl Drop for Loopback {
             );
         }
     }
+}
+
+/// Takes the file of a namespace, shared, and makes the settings.
+fn join(namespace: &NetNs) -> Result<(Lock, Result<(), LoopbackError>), LoopbackError> {
+    let _all = run_dir::lock(LOCK, run_dir::PATIENCE).map_err(LoopbackError::Note)?;
+    let (mut file, alone) = lock(namespace.inode).map_err(LoopbackError::Note)?;
+    let cookie = namespace.cookie().ok();
+    let mut found = Found::read(&mut file);
+    // What a dead one has left may be about another namespace of the same inode.
+    if alone && found.cookie != cookie {
+        found = Found::default();
+    }
+    found.cookie = cookie;
+    let made = inside(namespace, || {
+        if alone {
+            found.forget_others();
+        }
+        found.change(&file)
+    });
+    let shared = file.relock(FlockArg::LockSharedNonblock).map_err(|e| LoopbackError::Note(e.into()));
+    Ok((file, made.map_err(LoopbackError::from).flatten().and(shared)))
 }
 
 /// Puts back what killed ones have left on the host, where these are all of its namespaces. What cannot be put back does
@@ -200,8 +187,8 @@ fn restore(namespace: &NetNs, found: &Found) -> Result<Vec<Restored>, LoopbackEr
         let mut restored = Vec::new();
         for (setting, value) in &found.changed {
             // Not one that somebody else has changed since.
-            if is_ours(setting)? {
-                write(setting, *value)?;
+            if found::is_ours(setting)? {
+                found::write(setting, *value)?;
                 restored.push(Restored {
                     setting: setting.clone(),
                     value: *value,
@@ -212,42 +199,6 @@ fn restore(namespace: &NetNs, found: &Found) -> Result<Vec<Restored>, LoopbackEr
         Ok(restored)
     };
     inside(namespace, put_back)?
-}
-
-impl Found {
-    /// Nothing where nothing was written, or only half of it: no setting is changed before.
-    fn read(file: &mut Lock) -> Self {
-        let mut text = String::new();
-        let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
-        read.ok().and_then(|_| serde_json::from_str(text.lines().next()?).ok()).unwrap_or_default()
-    }
-
-    /// In one write, which a signal does not cut in two; what was longer before ends at the line.
-    fn write(&self, file: &Lock) -> io::Result<()> {
-        let text = serde_json::to_string(self)? + "\n";
-        file.write_all_at(text.as_bytes(), 0)
-    }
-
-    /// Of what a dead one has left, only that still counts which is as he made it.
-    fn forget_others(&mut self) {
-        self.changed.retain(|(setting, _)| is_ours(setting).unwrap_or(false));
-    }
-
-    /// Makes the settings that are not made yet, inside the namespace.
-    fn change(&mut self, file: &Lock) -> Result<(), LoopbackError> {
-        for (setting, needed) in NEEDED {
-            let value = read(setting)?;
-            if value == needed {
-                continue;
-            }
-            if !self.changed.iter().any(|(known, _)| known == setting) {
-                self.changed.push((setting.to_owned(), value));
-            }
-            self.write(file).map_err(LoopbackError::Note)?;
-            write(setting, needed)?;
-        }
-        Ok(())
-    }
 }
 
 fn name(inode: u64) -> String {
@@ -263,21 +214,4 @@ fn lock(inode: u64) -> io::Result<(Lock, bool)> {
             .map(|lock| (lock, false))
             .map_err(|(_, e)| e.into()),
     }
-}
-
-fn read(setting: &str) -> Result<u8, LoopbackError> {
-    let path = Path::new(DIR).join(setting);
-    let wrong = |error| LoopbackError::Setting { path: path.clone(), error };
-    fs::read_to_string(&path).map_err(wrong)?.trim().parse().map_err(|e| wrong(io::Error::other(e)))
-}
-
-fn write(setting: &str, value: u8) -> Result<(), LoopbackError> {
-    let path = Path::new(DIR).join(setting);
-    fs::write(&path, value.to_string()).map_err(|error| LoopbackError::Setting { path, error })
-}
-
-/// Whether a setting is as a line needs it.
-fn is_ours(setting: &str) -> Result<bool, LoopbackError> {
-    let value = read(setting)?;
-    Ok(NEEDED.iter().any(|(name, needed)| *name == setting && *needed == value))
 }
