@@ -30,8 +30,9 @@ pub const TABLES: usize = 3 * (POINTS as usize + 1);
 /// Bits behind the point of a number in the tables.
 pub const FRACTION: u32 = 16;
 
-/// The longest that a packet ever waits, whatever is drawn: as long as the longest time box.
-pub const LONGEST_NS: u64 = 3_600_000_000_000;
+/// The longest that a packet ever waits, whatever is drawn and however many delays add up: a second less than a line
+/// keeps any.
+pub const LONGEST_NS: u64 = crate::line::HORIZON_NS - 1_000_000_000;
 
 /// A delay in ns. `uniform` is the number drawn; `quantile` looks one up in the tables.
 #[inline(always)]

@@ -26,13 +26,19 @@ pub const fn takes(bytes: u64, rate: u64) -> u64 {
     }
 }
 
+/// The state after a packet that `takes` so long has come at `now`, and how long it must wait, all in ns.
+#[inline(always)]
+pub const fn pass(numbers: &[u64; 4], state: u64, now: u64, takes: u64) -> (u64, u64) {
+    let full = if state > now { state } else { now };
+    let after = full.wrapping_add(takes);
+    let free = now.wrapping_add(numbers[BURST_NS]);
+    (after, after.saturating_sub(free))
+}
+
 /// The state after a packet of `bytes` has come at `now`, and how long it must wait, both in ns.
 #[inline(always)]
 pub const fn take(numbers: &[u64; 4], state: u64, now: u64, bytes: u64) -> (u64, u64) {
-    let full = if state > now { state } else { now };
-    let after = full.wrapping_add(takes(bytes, numbers[RATE]));
-    let free = now.wrapping_add(numbers[BURST_NS]);
-    (after, after.saturating_sub(free))
+    pass(numbers, state, now, takes(bytes, numbers[RATE]))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod connect;
 mod containers;
 mod counters;
 mod deadline;
+mod delay;
 mod demo;
 mod differential;
 mod drop;
@@ -20,6 +21,7 @@ mod moves;
 mod names;
 mod netns;
 mod packets;
+mod patterns;
 mod pods;
 mod preview;
 mod protected;
@@ -27,7 +29,9 @@ mod redis;
 mod replace;
 mod scope;
 mod seed;
+mod shaping;
 mod verifier;
+mod waiting;
 
 use std::process::ExitCode;
 
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
         features::TESTS,
         follow::TESTS,
         verifier::TESTS,
+        waiting::TESTS,
         packets::TESTS,
         drop::TESTS,
         connect::TESTS,
@@ -46,6 +51,7 @@ fn main() -> ExitCode {
         command::TESTS,
         counters::TESTS,
         deadline::TESTS,
+        delay::TESTS,
         demo::TESTS,
         differential::TESTS,
         halt::TESTS,
@@ -54,6 +60,7 @@ fn main() -> ExitCode {
         netns::TESTS,
         metrics::TESTS,
         moves::TESTS,
+        patterns::TESTS,
         pods::TESTS,
         preview::TESTS,
         protected::TESTS,
@@ -61,6 +68,7 @@ fn main() -> ExitCode {
         replace::TESTS,
         scope::TESTS,
         seed::TESTS,
+        shaping::TESTS,
     ];
     suite::main(&all, broken::TESTS, broken::BY_NAME)
 }

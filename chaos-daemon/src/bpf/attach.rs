@@ -10,7 +10,7 @@ use aya::programs::{
 };
 use chaos_common::scope::{MAX_DEPTHS, MAX_TARGETS};
 
-use super::{BpfError, Feature, Level, Object, devices::Link, feature::Place};
+use super::{BpfError, Feature, Level, Object, feature::Place, tc::Link};
 use crate::{guard::run_dir, target::Cgroup};
 
 /// Where programs were attached, and by which ways.

@@ -10,6 +10,8 @@ use aya::maps::MapData;
 use chaos_common::{
     MAX_RULES,
     counters::Counters,
+    delay,
+    line::Waiting,
     rule::Rule,
     scope::{MAX_PROTECTED, MAX_TARGETS},
     table::{Block, Fields, GENERATIONS, Row, ShortCut},
@@ -17,14 +19,18 @@ use chaos_common::{
 use memmap2::{MmapMut, MmapOptions};
 
 use super::BpfError;
-use crate::engine::{Half, Size, Tables};
+use crate::engine::{Half, Size, Tables, quantiles};
 
 const FIELDS: &str = "KCHAOS_FIELDS";
 const RULES: &str = "KCHAOS_RULES";
 const ROWS: &str = "KCHAOS_ROWS";
 const BLOCKS: &str = "KCHAOS_BLOCKS";
 const SHORT_CUTS: &str = "KCHAOS_SHORTCUT";
+const QUANTILES: &str = "KCHAOS_QUANTILE";
 const FLOWS: &str = "KCHAOS_FLOWS";
+const ORDER: &str = "KCHAOS_ORDER";
+const FLOW_STATE: &str = "KCHAOS_FLOWSTAT";
+const WAITING: &str = "KCHAOS_WAITING";
 
 /// The tables that have two generations.
 #[derive(Debug)]
@@ -34,6 +40,8 @@ pub struct Mapped {
     rows: Table,
     blocks: Table,
     short_cuts: Table,
+    /// It has one generation only: what is in it never changes.
+    quantiles: Table,
     /// How much one generation holds.
     pub size: Size,
 }
@@ -46,14 +54,18 @@ struct Table {
 }
 
 /// How many entries the maps must have whose size depends on the experiment.
-pub fn entries(size: Size) -> [(&'static str, u32); 5] {
-    let both = |one: usize| u32::try_from(one * GENERATIONS).unwrap_or(u32::MAX);
+pub fn entries(size: Size) -> [(&'static str, u32); 8] {
+    let number = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
+    let both = |one: usize| number(one * GENERATIONS);
     [
         (RULES, both(size.rules)),
         (ROWS, both(size.rows)),
         (BLOCKS, both(size.blocks)),
         (SHORT_CUTS, both(size.short_cuts)),
-        (FLOWS, u32::try_from(size.new_flows).unwrap_or(u32::MAX)),
+        (FLOWS, number(size.new_flows)),
+        (ORDER, number(size.order)),
+        (FLOW_STATE, number(size.flows)),
+        (WAITING, number(size.waiting)),
     ]
 }
 
@@ -66,8 +78,14 @@ pub fn bytes(size: Size, cpus: usize) -> usize {
         + size.rows * size_of::<Row>()
         + size.blocks * size_of::<Block>()
         + size.short_cuts * size_of::<ShortCut>();
-    let entries = MAX_TARGETS + MAX_PROTECTED + size.new_flows;
-    halves * GENERATIONS + MAX_RULES * size_of::<Counters>() * cpus + entries * (ENTRY + 16)
+    let entries = MAX_TARGETS + MAX_PROTECTED + size.new_flows + size.flows + size.order;
+    let waiting = size.waiting * (ENTRY + size_of::<u64>() + size_of::<Waiting>());
+    let states = MAX_RULES * 24 + delay::TABLES * 8;
+    halves * GENERATIONS
+        + MAX_RULES * size_of::<Counters>() * cpus
+        + entries * (ENTRY + 16)
+        + waiting
+        + states
 }
 
 impl Mapped {
@@ -76,14 +94,15 @@ impl Mapped {
         size: Size,
         mut take: impl FnMut(&'static str) -> Result<MapData, BpfError>,
     ) -> Result<Self, BpfError> {
-        let mut table =
-            |name, entries: usize, bytes: usize| Table::new(take(name)?, name, entries * bytes * GENERATIONS);
+        let mut table = |name, entries: usize, bytes: usize| Table::new(take(name)?, name, entries * bytes);
+        let both = GENERATIONS;
         Ok(Self {
-            fields: table(FIELDS, 1, size_of::<Fields>())?,
-            rules: table(RULES, size.rules, size_of::<Rule>())?,
-            rows: table(ROWS, size.rows, size_of::<Row>())?,
-            blocks: table(BLOCKS, size.blocks, size_of::<Block>())?,
-            short_cuts: table(SHORT_CUTS, size.short_cuts, size_of::<ShortCut>())?,
+            fields: table(FIELDS, both, size_of::<Fields>())?,
+            rules: table(RULES, both * size.rules, size_of::<Rule>())?,
+            rows: table(ROWS, both * size.rows, size_of::<Row>())?,
+            blocks: table(BLOCKS, both * size.blocks, size_of::<Block>())?,
+            short_cuts: table(SHORT_CUTS, both * size.short_cuts, size_of::<ShortCut>())?,
+            quantiles: table(QUANTILES, delay::TABLES, size_of::<i64>())?,
             size,
         })
     }
@@ -114,6 +133,11 @@ impl Mapped {
         self.rows.put(generation * self.size.rows * size_of::<Row>(), &tables.rows);
         self.blocks.put(generation * self.size.blocks * size_of::<Block>(), &tables.blocks);
         self.short_cuts.put(generation * self.size.short_cuts * size_of::<ShortCut>(), &tables.short_cuts);
+    }
+
+    /// Writes the distributions that delays are drawn from.
+    pub fn write_quantiles(&mut self) {
+        self.quantiles.put(0, &quantiles().into_iter().map(i64::from).collect::<Vec<_>>());
     }
 
     /// Writes the rules of a generation.

@@ -52,9 +52,14 @@ const fn trials(feature: Feature) -> &'static [Trial] {
         Feature::CgroupIngress => {
             const { &[Trial { fault: "kind = \"drop\"\nprotocol = \"udp\"\ndirection = \"ingress\"", ..PACKET }] }
         }
-        // Later than it is waited for.
         Feature::DelayLine => {
-            const { &[Trial { fault: "kind = \"delay\"\nprotocol = \"udp\"\ndelay = \"2s\"", ..PACKET }] }
+            const {
+                &[Trial {
+                    fault: "kind = \"delay\"\nprotocol = \"udp\"\ndelay = \"50ms\"",
+                    expected: Fate::Late,
+                    ..PACKET
+                }]
+            }
         }
         Feature::CgroupConnect => {
             const {

@@ -16,11 +16,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use chaos_common::{
+    delay::{DISTRIBUTION, JITTER, UNIFORM},
     draw::rule_seed,
     pattern,
     rate::{OF_FLOW, SHARED},
     rule::{FLAG_FLOWS, FLAG_NEW_ONLY, FLAG_SHADOW, Rule, action},
-    scope::{self, FLAG_PROTECTED_CGROUPS, MAX_NEW_FLOWS, Scope},
+    scope::{self, FLAG_PROTECTED_CGROUPS, MAX_FLOWS, MAX_NEW_FLOWS, Scope},
     table::{Block, HOOKS, Row, RowId, ShortCut, WORDS},
 };
 
@@ -67,6 +68,8 @@ pub struct Tables {
     pub rows: Vec<Row>,
     /// Ids of protected cgroups.
     pub protected_cgroups: Vec<u64>,
+    /// Packets that may wait in the delay line.
+    pub packets: u32,
 }
 
 impl Tables {
@@ -109,7 +112,8 @@ impl Tables {
             // Even if there are none yet: sshd may be restarted while the experiment runs.
             scope.flags |= FLAG_PROTECTED_CGROUPS;
         }
-        let tables = Self::build(scope, &clauses, placed, guarded, protected_cgroups, half);
+        let packets = experiment.line_room.packets;
+        let tables = Self::build(scope, &clauses, placed, guarded, protected_cgroups, packets, half);
         tables.size().within(half.capacity)?;
         Ok(tables)
     }
@@ -120,6 +124,7 @@ impl Tables {
         placed: Vec<Placed>,
         protected: (u16, u64),
         protected_cgroups: Vec<u64>,
+        packets: u32,
         half: Half,
     ) -> Self {
         let mut rows = Rows::new(half.rows());
@@ -143,6 +148,7 @@ impl Tables {
             short_cuts,
             rows: rows.into_rows(),
             protected_cgroups,
+            packets,
         }
     }
 
@@ -155,6 +161,14 @@ impl Tables {
             .collect()
     }
 
+    /// Whether a delay is drawn from one of the tables of quantiles.
+    pub fn draws_from_tables(&self) -> bool {
+        let draws = |rule: &Rule| {
+            rule.action == action::DELAY && rule.numbers[JITTER] > 0 && rule.numbers[DISTRIBUTION] != UNIFORM
+        };
+        self.rules.iter().any(draws)
+    }
+
     /// How much of the kernel's tables they take.
     pub fn size(&self) -> Size {
         Size {
@@ -163,8 +177,16 @@ impl Tables {
             blocks: self.blocks.len(),
             short_cuts: self.short_cuts.len(),
             new_flows: if self.scope.flags & scope::FLAG_NEW_FLOWS == 0 { 0 } else { MAX_NEW_FLOWS },
+            flows: if self.rules.iter().any(has_state_of_flows) { MAX_FLOWS } else { 0 },
+            order: if self.rules.iter().any(makes_wait) { MAX_FLOWS } else { 0 },
+            waiting: if self.rules.iter().any(makes_wait) { self.packets as usize } else { 0 },
         }
     }
+}
+
+/// Whether a rule sends packets into the delay line.
+fn makes_wait(rule: &Rule) -> bool {
+    matches!(rule.action, action::DELAY | action::RATE | action::REORDER)
 }
 
 /// What the programs must find out about packets because some rule asks.
@@ -179,8 +201,7 @@ fn what_is_asked(placed: &[Placed]) -> u32 {
 /// Whether connections must be told apart for a rule although it hits any of them: because packets that wait keep their
 /// order in each, or because it knows something of each.
 fn tells_apart(rule: &Rule) -> bool {
-    let waits = matches!(rule.action, action::DELAY | action::RATE | action::REORDER);
-    waits || has_state_of_flows(rule)
+    makes_wait(rule) || has_state_of_flows(rule)
 }
 
 /// Whether a rule remembers something of each connection.
