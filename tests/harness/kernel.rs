@@ -47,6 +47,29 @@ impl Lists {
         panic!("{when}: in another order: {:#?} is now {:#?}", before.0, self.0);
     }
 
+    /// Expects that nothing has changed since `before` but for a delay line: its device, filters of ours, and the two
+    /// settings of lo.
+    pub fn assert_only_a_line_added(&self, before: &Self) {
+        let (gone, added) = (before.without(self), self.without(before));
+        let setting =
+            |line: &&str| ["lo/route_localnet", "lo/accept_local"].iter().any(|name| line.contains(name));
+        let of_line = |line: &&str| {
+            line.contains("kchaos")
+                || line.starts_with("qdisc clsact ")
+                || line.starts_with("filter protocol all pref ")
+                || setting(line)
+        };
+        // A device has lines of its own in the list of devices, behind the first.
+        let details = |line: &&str| {
+            line.trim_start().starts_with("link/ether")
+                || line.contains("tun type tap")
+                || line.contains("veth ")
+        };
+        assert!(gone.iter().all(setting), "gone {gone:#?}");
+        assert!(added.iter().all(|line| of_line(line) || details(line)), "added {added:#?}");
+        assert!(added.iter().any(|line| line.contains("kchaos")), "no line");
+    }
+
     /// Expects that nothing was taken away or changed since `before`, and that what was added is ours: filters, the
     /// heads of their priorities, and a clsact qdisc under them.
     pub fn assert_only_ours_added(&self, before: &Self) {
