@@ -93,11 +93,14 @@ impl Drop for Server {
     }
 }
 
+/// When a packet arrived, and its first 8 bytes.
+type Arrival = (u64, [u8; 8]);
+
 /// Receives UDP packets and notes the boot time of each, and what its first 8 bytes are.
 pub struct Sink {
     /// Where it listens.
     pub address: SocketAddr,
-    arrivals: Arc<Mutex<Vec<(u64, [u8; 8])>>>,
+    arrivals: Arc<Mutex<Vec<Arrival>>>,
     end: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -114,11 +117,10 @@ impl Sink {
         let end = Arc::new(AtomicBool::new(false));
         let (list, stop) = (arrivals.clone(), end.clone());
         let thread = thread::spawn(move || {
-            let mut packet = [0; 64];
+            let mut packet = [0u8; 64];
             while !stop.load(Ordering::Relaxed) {
                 if socket.recv(&mut packet).is_ok() {
-                    let [a, b, c, d, e, f, g, h, ..] = packet;
-                    list.lock().unwrap().push((boot_ns(), [a, b, c, d, e, f, g, h]));
+                    list.lock().unwrap().push((boot_ns(), *packet.first_chunk().unwrap()));
                 }
             }
         });

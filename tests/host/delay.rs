@@ -42,7 +42,7 @@ fn wires(test: impl Fn(&NetNs, &NetNs, IpAddr)) {
     for address in ["10.99.0.2", "fd99::2"] {
         test(&near, &far, address.parse().unwrap());
     }
-    for address in ["127.0.0.1", "::1", "10.99.0.1", "fd99::1"] {
+    for address in ["127.0.0.1", "::1"] {
         test(&near, &near, address.parse().unwrap());
     }
 }

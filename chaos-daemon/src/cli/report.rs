@@ -46,6 +46,14 @@ pub fn outcome(outcome: &Outcome) -> String {
     for note in &outcome.notes {
         let _infallible = writeln!(text, "note: {}", printable(note));
     }
+    if outcome.undelivered > 0 {
+        let _infallible = writeln!(
+            text,
+            "note: {} {} waiting in the delay line at the end, or lost there, and never came out",
+            outcome.undelivered,
+            if outcome.undelivered == 1 { "packet was" } else { "packets were" }
+        );
+    }
     if outcome.matched_nothing() {
         text.push_str(
             "Nothing matched, so nothing was tested. Does the target send or call at all, to the peers and ports named?\n",

@@ -107,30 +107,14 @@ const AFTER_THE_DRAW: [Skip; 5] = [Skip::Shadow, Skip::Denied, Skip::Failed, Ski
 impl FaultOutcome {
     /// From what the kernel counted. `rule` is what it was told.
     pub fn of(spec: &FaultSpec, rule: &Rule, counters: &Counters) -> Self {
-        let fault = &spec.fault;
-        Self::counted(spec.name.clone(), fault.kind(), fault.describe(), rule, counters)
-    }
-
-    /// From what the kernel counted, of a rule by `probability` alone. `threshold` is what it was told.
-    pub fn new(
-        fault: String,
-        kind: &'static str,
-        effect: String,
-        threshold: u64,
-        counters: &Counters,
-    ) -> Self {
-        Self::counted(fault, kind, effect, &Rule { threshold, ..Rule::default() }, counters)
-    }
-
-    fn counted(fault: String, kind: &'static str, effect: String, rule: &Rule, counters: &Counters) -> Self {
         let skipped = |reason: Skip| counters.skipped[reason as usize];
         let hits = counters.injected + AFTER_THE_DRAW.into_iter().map(skipped).sum::<u64>();
         let draws = hits + skipped(Skip::Probability);
         let Asked { share, interval, done } = compare(rule, hits, draws);
         Self {
-            fault,
-            kind,
-            effect,
+            fault: spec.name.clone(),
+            kind: spec.fault.kind(),
+            effect: spec.fault.describe(),
             asked: share,
             matched: counters.matched,
             injected: counters.injected,

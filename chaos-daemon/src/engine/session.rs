@@ -231,18 +231,7 @@ impl Session {
             changes: self.changes.list.clone(),
             more_changes: self.changes.more,
             undelivered,
-            faults: faults
-                .map(|((spec, rule), counters)| {
-                    let fault = &spec.fault;
-                    FaultOutcome::new(
-                        spec.name.clone(),
-                        fault.kind(),
-                        fault.describe(),
-                        rule.threshold,
-                        counters,
-                    )
-                })
-                .collect(),
+            faults: faults.map(|((spec, rule), counters)| FaultOutcome::of(spec, rule, counters)).collect(),
         })
     }
 }
