@@ -26,7 +26,8 @@ fn one(pair: &Pair, options: &Options, rows: &mut Rows, delay: u64) {
     let rounds = if options.quick { 1 } else { 4 };
     // Not a fraction of a tick, which would favour one phase of it; in a slow guest with room for all that is to do.
     let every = Duration::from_micros(if slow() > 1 { 7_300 } else { 2_300 });
-    let packets = Packets { count: if options.quick { 250 } else { 500 }, every, flows: 2, size: 64 };
+    let packets =
+        Packets { count: if options.quick { 250 } else { 500 }, every, flows: 2, size: 64, within: None };
     let mut took: BTreeMap<Way, Vec<f64>> = BTreeMap::new();
     // By turns, so that what disturbs the machine disturbs all.
     for _ in 0..rounds {

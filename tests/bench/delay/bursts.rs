@@ -33,7 +33,7 @@ pub fn run(pair: &Pair, options: &Options, rows: &mut Rows) {
         return;
     }
     let kchaos = way::inject(pair, &fields);
-    let packets = Packets { count, every: Duration::from_micros(25), flows: 2, size: 64 };
+    let packets = Packets { count, every: Duration::from_micros(25), flows: 2, size: 64, within: None };
     packets.start(pair, &receiver).wait();
     let numbers: Vec<u64> =
         receiver.take(count, Duration::from_secs(1)).iter().map(|Arrival { number, .. }| *number).collect();

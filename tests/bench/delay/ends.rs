@@ -42,10 +42,11 @@ pub fn run(pair: &Pair, options: &Options, rows: &mut Rows) {
         every: Duration::from_micros(400 * u64::from(slow().min(2))),
         flows: 8,
         size: 64,
+        within: None,
     };
     let sent = load.start(pair, &receiver).wait();
     // A minute of one packet each millisecond; ended with us.
-    let probe = Packets { count: 60_000, every: Duration::from_millis(1), flows: 2, size: 64 };
+    let probe = Packets { count: 60_000, every: Duration::from_millis(1), flows: 2, size: 64, within: None };
     let probe = probe.start(pair, &receiver);
     thread::sleep(Duration::from_millis(200));
     rows.add("packets waiting, at least", (sent.sent - receiver.count()) as f64, "", Bar::AtLeast(9_999.0));

@@ -78,9 +78,10 @@ fn once(pair: &Pair, way: Way, rate: u64, seconds: u64) -> Run {
     let standing = Standing::put(way, pair, &receiver, &Asked::fixed(DELAY));
     let unread = unread(pair);
     let every = Duration::from_nanos(1_000_000_000 / rate);
-    let packets = Packets { count: rate * seconds, every, flows: 16, size: 64 };
+    let within = Some(Duration::from_secs(seconds));
+    let packets = Packets { count: rate * seconds, every, flows: 16, size: 64, within };
     let sent = packets.start(pair, &receiver).wait();
-    let received = receiver.take(packets.count, Duration::from_secs(1)).len() as u64;
+    let received = receiver.take(sent.sent, Duration::from_secs(2)).len() as u64;
     let counted = standing.remove().map(|ended| {
         let skipped = &ended.json()["faults"][0]["skipped"];
         ["overflow", "lost"].iter().filter_map(|reason| skipped[reason].as_u64()).sum()

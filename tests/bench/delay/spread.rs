@@ -66,7 +66,7 @@ fn sample(pair: &Pair, way: Way, asked: &Asked, count: u64) -> Vec<f64> {
     let receiver = Receiver::new(pair);
     let standing = Standing::put(way, pair, &receiver, asked);
     let every = Duration::from_micros(if slow() > 1 { 1_000 } else { 250 });
-    let packets = Packets { count, every, flows: FLOWS, size: 64 };
+    let packets = Packets { count, every, flows: FLOWS, size: 64, within: None };
     packets.start(pair, &receiver).wait();
     let arrivals = receiver.take(count, Duration::from_millis(20 * asked.delay));
     standing.remove();

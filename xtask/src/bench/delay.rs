@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use super::Args;
 use crate::{
     sh,
-    vm::{Job, Lab, Shown},
+    vm::{Choice, Job, Lab, Shown},
 };
 
 /// What the benchmark on this machine is told.
@@ -32,10 +32,14 @@ const TABLES: [&str; 2] = ["/usr/lib/x86_64-linux-gnu/tc", "/usr/lib/tc"];
 pub fn beside(bench: &Path, kchaos: &Path, args: &Args) -> Result<Beside> {
     let folder = sh::target_dir()?.join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let rows = folder.join("guest.jsonl");
-    let noxious = noxious()?;
-    let machine = in_guest(bench, kchaos, args, &rows)?;
-    let mut arguments = vec!["--guest-rows".to_owned(), rows.display().to_string()];
+    let mut environment = vec![format!("KCHAOS_NOXIOUS={}", noxious()?.display())];
+    let mut arguments = Vec::new();
+    if let Some(kernel) = &args.kernel {
+        let rows = folder.join("guest.jsonl");
+        let machine = in_guest(bench, kchaos, kernel, args, &rows)?;
+        environment.push(format!("KCHAOS_GUEST_MACHINE={machine}"));
+        arguments.extend(["--guest-rows".to_owned(), rows.display().to_string()]);
+    }
     // What is committed comes from a full run.
     let report = if args.quick || args.only.is_some() {
         folder.join("delay.md")
@@ -46,15 +50,13 @@ pub fn beside(bench: &Path, kchaos: &Path, args: &Args) -> Result<Beside> {
     };
     arguments.extend(["--markdown".to_owned(), report.display().to_string()]);
     eprintln!("bench    the report of delays will be {}", report.display());
-    let environment =
-        vec![format!("KCHAOS_NOXIOUS={}", noxious.display()), format!("KCHAOS_GUEST_MACHINE={machine}")];
     Ok(Beside { environment, arguments })
 }
 
 /// Runs the benchmark in a guest; what it measured goes into a file. Says what the guest is.
-fn in_guest(bench: &Path, kchaos: &Path, args: &Args, rows: &Path) -> Result<String> {
+fn in_guest(bench: &Path, kchaos: &Path, kernel: &Choice, args: &Args, rows: &Path) -> Result<String> {
     let lab = Lab::new()?;
-    let kernel = lab.kernel(&args.kernel, None)?;
+    let kernel = lab.kernel(kernel, None)?;
     let machine = format!("{}, 1 CPU, 1 GiB, QEMU by {}", kernel.name, lab.accelerator(&kernel)?.name());
     let mut programs = vec![bench.to_path_buf(), kchaos.to_path_buf()];
     for name in ["ip", "tc", "cat"] {
