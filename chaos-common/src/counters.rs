@@ -31,11 +31,15 @@ pub enum Skip {
     Flow = 8,
     /// Its connection was there before the experiment, and `new_only` asks for new ones.
     OldFlow = 9,
+    /// The delay line was full, so the packet was lost instead of waiting.
+    Overflow = 10,
+    /// A later fault lost the packet before this one could take effect.
+    Lost = 11,
 }
 
 impl Skip {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Probability,
         Self::Lease,
         Self::Deadline,
@@ -46,6 +50,8 @@ impl Skip {
         Self::Failed,
         Self::Flow,
         Self::OldFlow,
+        Self::Overflow,
+        Self::Lost,
     ];
 
     /// Every reason must stand in [`Self::ALL`], at its number: adding one to the enumeration breaks this match, and a
@@ -61,7 +67,9 @@ impl Skip {
             | Self::Denied
             | Self::Failed
             | Self::Flow
-            | Self::OldFlow => self as usize,
+            | Self::OldFlow
+            | Self::Overflow
+            | Self::Lost => self as usize,
         }
     }
 
@@ -78,6 +86,8 @@ impl Skip {
             Self::Failed => "failed",
             Self::Flow => "flow",
             Self::OldFlow => "old_flow",
+            Self::Overflow => "overflow",
+            Self::Lost => "lost",
         }
     }
 }
@@ -148,8 +158,12 @@ mod tests {
     #[test]
     fn sums_over_cpus() {
         let mut sum = Counters::default();
-        let cpu =
-            Counters { matched: 5, injected: 2, unattributed: 1, skipped: [1, 0, 0, 0, 0, 2, 0, 0, 0, 0] };
+        let cpu = Counters {
+            matched: 5,
+            injected: 2,
+            unattributed: 1,
+            skipped: [1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0],
+        };
         sum.add(&cpu);
         sum.add(&cpu);
         assert_eq!((10, 2), (sum.matched, sum.unattributed));

@@ -43,6 +43,14 @@ pub const fn hit(seed: u64, ordinal: u64, threshold: u64) -> bool {
     drawn < threshold
 }
 
+/// One of several independent numbers for the match with this ordinal; which one is said by `stream`.
+#[inline(always)]
+pub const fn number(seed: u64, ordinal: u64, stream: u64) -> u32 {
+    // Another sequence than that of [`hit`]: an odd constant of its own for every stream.
+    let key = seed ^ (stream + 1).wrapping_mul(0xd1b5_4a32_d192_ed03);
+    (mix(mix(key).wrapping_add(ordinal.wrapping_mul(GOLDEN_GAMMA))) >> 32) as u32
+}
+
 /// The threshold of a probability between 0 and 1, to the nearest step of 2^-32. What is above 0 never becomes 0, and
 /// what is below 1 never becomes 1. Values outside 0..=1 (and NaN) are clamped; the caller has refused them before.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=2^32 first")]

@@ -8,13 +8,14 @@ use core::mem::{align_of, offset_of, size_of};
 
 use crate::{
     counters::Counters,
+    line::Waiting,
     memo::Memo,
     rule::Rule,
     scope::Scope,
     table::{Block, Fields, Row, ShortCut},
 };
 
-const _: () = assert!(size_of::<Rule>() == 88 && align_of::<Rule>() == 8);
+const _: () = assert!(size_of::<Rule>() == 160 && align_of::<Rule>() == 8);
 const _: () = assert!(offset_of!(Rule, clauses) == 0);
 const _: () = assert!(offset_of!(Rule, exclude) == 8);
 const _: () = assert!(offset_of!(Rule, threshold) == 16);
@@ -28,19 +29,27 @@ const _: () = assert!(offset_of!(Rule, counters) == 72);
 const _: () = assert!(offset_of!(Rule, action) == 76);
 const _: () = assert!(offset_of!(Rule, errno) == 80);
 const _: () = assert!(offset_of!(Rule, flags) == 84);
+const _: () = assert!(offset_of!(Rule, pattern) == 88);
+const _: () = assert!(offset_of!(Rule, shares) == 96);
+const _: () = assert!(offset_of!(Rule, numbers) == 128);
 
-const _: () = assert!(size_of::<Scope>() == 32 && align_of::<Scope>() == 8);
+const _: () = assert!(size_of::<Scope>() == 48 && align_of::<Scope>() == 8);
 const _: () = assert!(offset_of!(Scope, depths) == 0);
 const _: () = assert!(offset_of!(Scope, rules) == 8);
 const _: () = assert!(offset_of!(Scope, tag) == 12);
 const _: () = assert!(offset_of!(Scope, flags) == 16);
 const _: () = assert!(offset_of!(Scope, generation) == 20);
 const _: () = assert!(offset_of!(Scope, salt) == 24);
+const _: () = assert!(offset_of!(Scope, line) == 32);
+const _: () = assert!(offset_of!(Scope, arrival_tag) == 36);
+const _: () = assert!(offset_of!(Scope, line_bytes) == 40);
+
+const _: () = assert!(size_of::<Waiting>() == 40 && align_of::<Waiting>() == 8);
 
 const _: () = assert!(size_of::<Memo>() == 16 && align_of::<Memo>() == 8);
 
 // No padding behind the last member: its bytes are copied as they are.
-const _: () = assert!(size_of::<Rule>() == offset_of!(Rule, flags) + 4);
+const _: () = assert!(size_of::<Rule>() == offset_of!(Rule, numbers) + 32);
 
 const _: () = assert!(size_of::<Row>() == 8 + 8 * crate::table::WORDS && align_of::<Row>() == 8);
 const _: () = assert!(size_of::<Block>() == 1024);

@@ -6,9 +6,11 @@ pub mod hook {
     pub const EGRESS: u32 = 1 << 0;
     /// Packets that the target receives (cgroup ingress).
     pub const INGRESS: u32 = 1 << 1;
-    /// Calls that open a connection or send to an address (cgroup connect4/6, sendmsg4/6). The last one: there are
-    /// [`crate::table::HOOKS`].
+    /// Calls that open a connection or send to an address (cgroup connect4/6, sendmsg4/6).
     pub const CONNECT: u32 = 1 << 2;
+    /// Packets that arrive at a device (tc ingress): where more can be done to them than at a socket. The last one:
+    /// there are [`crate::table::HOOKS`].
+    pub const ARRIVAL: u32 = 1 << 3;
 }
 
 /// What happens to a packet or call that is hit.
@@ -17,6 +19,23 @@ pub mod action {
     pub const DROP: u32 = 1;
     /// The call fails with the rule's `errno`.
     pub const ERRNO: u32 = 2;
+    /// The packet waits in the delay line ([`crate::delay`]).
+    pub const DELAY: u32 = 3;
+    /// The packet waits for its turn in a token bucket ([`crate::rate`]).
+    pub const RATE: u32 = 4;
+    /// The packet is held back, and others of its flow overtake it. `numbers[0]`: for how long, ns.
+    pub const REORDER: u32 = 5;
+    /// The packet goes out twice.
+    pub const DUPLICATE: u32 = 6;
+    /// Bits of the packet are flipped ([`crate::corrupt`]).
+    pub const CORRUPT: u32 = 7;
+
+    /// Whether what is done leaves a packet on its way, so that later rules are asked, too. They are *noted* while the
+    /// rules are asked and done afterwards, in the same order.
+    #[inline(always)]
+    pub const fn leaves_on_its_way(action: u32) -> bool {
+        action >= DELAY && action <= CORRUPT
+    }
 }
 
 /// [`Rule::flags`]: count what would be hit, hit nothing.
@@ -58,6 +77,14 @@ pub struct Rule {
     pub errno: u32,
     /// Bits of `FLAG_*`.
     pub flags: u32,
+    /// Which of its matches are hit: one of [`crate::pattern`].
+    pub pattern: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// The numbers of that pattern.
+    pub shares: [u64; 4],
+    /// The numbers of the action.
+    pub numbers: [u64; 4],
 }
 
 #[cfg(feature = "user")]

@@ -13,6 +13,10 @@ pub const FLAG_NEW_FLOWS: u32 = 1 << 2;
 /// are told apart by the table of namespaces.
 pub const FLAG_NAMESPACES: u32 = 1 << 3;
 
+/// [`Scope::flags`]: the delay line takes large packets of TCP as they are and would cut others up, so those do not
+/// wait. (A TAP device; [`crate::line`].)
+pub const FLAG_LINE_CUTS: u32 = 1 << 4;
+
 /// Network namespaces that a target may consist of.
 pub const MAX_NAMESPACES: usize = 64;
 
@@ -27,6 +31,10 @@ pub const MAX_PROTECTED: usize = 1024;
 
 /// Connections whose start is remembered; the longest unused one is forgotten first.
 pub const MAX_NEW_FLOWS: usize = 65_536;
+
+/// Connections of which something is remembered: the order of their packets, or what a rule knows of them. The longest
+/// unused one is forgotten first.
+pub const MAX_FLOWS: usize = 65_536;
 
 /// What the programs of one experiment need to know before they look at rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +54,12 @@ pub struct Scope {
     pub generation: u32,
     /// Another number each time that tables are put in place: by it [`crate::memo`] tells them apart.
     pub salt: u64,
+    /// Number of the delay line's device, the same in every network namespace; 0 if no rule makes packets wait.
+    pub line: u32,
+    /// As `tag`, for what was judged on its way in ([`crate::rule::hook::ARRIVAL`]); 0 if nothing is.
+    pub arrival_tag: u32,
+    /// How many bytes may wait in the delay line.
+    pub line_bytes: u64,
 }
 
 #[cfg(feature = "user")]

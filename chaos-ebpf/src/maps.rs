@@ -14,11 +14,15 @@ use chaos_common::{
     MAX_RULES,
     control::SLOTS,
     counters::Counters,
+    delay,
+    line::{DEFAULT_PACKETS, TOTALS, Waiting},
     memo::{ENTRIES, Memo},
     rule::Rule,
-    scope::{MAX_NAMESPACES, MAX_NEW_FLOWS, MAX_PROTECTED, MAX_TARGETS, Scope},
+    scope::{MAX_FLOWS, MAX_NAMESPACES, MAX_NEW_FLOWS, MAX_PROTECTED, MAX_TARGETS, Scope},
     table::{Block, Fields, GENERATIONS, MAX_BLOCKS, MAX_ROWS, MAX_SHORT_CUTS, Row, ShortCut},
 };
+
+use crate::lib::{plan::Plan, state::State};
 
 const MAPPED: usize = BPF_F_MMAPABLE as usize;
 
@@ -73,3 +77,35 @@ pub static KCHAOS_FLOWS: LruHashMap<u64, u32, { MAX_NEW_FLOWS }> = LruHashMap::n
 /// Cgroups below the target whose processes are protected, by id.
 #[btf_map]
 pub static KCHAOS_PROTECT: HashMap<u64, u32, { MAX_PROTECTED }> = HashMap::new();
+
+/// What a rule remembers from one match to the next, by `Rule::counters`.
+#[btf_map]
+pub static KCHAOS_STATE: Array<State, { MAX_RULES }> = Array::new();
+
+/// What a rule remembers of a connection, by rule and connection.
+#[btf_map]
+pub static KCHAOS_FLOWSTAT: LruHashMap<u64, u64, { MAX_FLOWS }> = LruHashMap::new();
+
+/// When the last packet of a connection is due that was made to wait, by connection and direction.
+#[btf_map]
+pub static KCHAOS_ORDER: LruHashMap<u64, u64, { MAX_FLOWS }> = LruHashMap::new();
+
+/// What is to be done to the packet at hand.
+#[btf_map]
+pub static KCHAOS_PLAN: PerCpuArray<Plan, 1> = PerCpuArray::new();
+
+/// Quantiles of distributions ([`delay`]).
+#[btf_map]
+pub static KCHAOS_QUANTILE: Array<i32, { delay::TABLES }> = Array::new();
+
+/// Packets in the delay line, by number. How many there may be is decided when it is made.
+#[btf_map]
+pub static KCHAOS_WAITING: HashMap<u32, Waiting, { DEFAULT_PACKETS as usize }> = HashMap::new();
+
+/// Totals of the delay line ([`chaos_common::line`]).
+#[btf_map]
+pub static KCHAOS_LINE: Array<u64, { TOTALS }> = Array::new();
+
+/// How many packets a CPU has sent into the delay line.
+#[btf_map]
+pub static KCHAOS_NUMBER: PerCpuArray<u64, 1> = PerCpuArray::new();

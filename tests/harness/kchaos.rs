@@ -76,6 +76,12 @@ impl Ended {
         let json = self.json();
         json["faults"][fault][field].as_u64().unwrap_or_else(|| panic!("no {field} in {json}"))
     }
+
+    /// How many of the matches of one fault were skipped for a reason.
+    pub fn skipped(&self, fault: usize, reason: &str) -> u64 {
+        let json = self.json();
+        json["faults"][fault]["skipped"][reason].as_u64().unwrap_or_else(|| panic!("no {reason} in {json}"))
+    }
 }
 
 impl Kchaos {

@@ -1,7 +1,7 @@
 //! Traffic of a target: the helper program in a cgroup, and a sink that notes what arrives and when.
 
 use std::{
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket},
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
@@ -13,7 +13,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{Cgroup, NetNs, boot_ns, ends_with_us, kct, slow};
+use crate::{Cgroup, NetNs, boot_ns, ends_with_us, kct, slow, wait_for};
 
 /// Prepares the helper program, in a namespace and a cgroup.
 pub fn helper(ns: &NetNs, cgroup: &Cgroup, words: &[&str]) -> Command {
@@ -69,11 +69,34 @@ impl Drop for Flood {
     }
 }
 
-/// Receives UDP packets and notes the boot time of each.
+/// A server that sends back what it gets; killed when dropped.
+pub struct Server {
+    child: Child,
+}
+
+impl Server {
+    /// Starts it, and waits until it listens.
+    pub fn start(ns: &NetNs, cgroup: &Cgroup, port: &str) -> Self {
+        let child = helper(ns, cgroup, &["serve", port]).spawn().unwrap();
+        let to = (Ipv6Addr::LOCALHOST, port.parse().unwrap());
+        let listens = || ns.enter(|| std::net::TcpStream::connect(to)).is_ok();
+        wait_for("the server listens", Duration::from_secs(5), listens);
+        Self { child }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// Receives UDP packets and notes the boot time of each, and what its first 8 bytes are.
 pub struct Sink {
     /// Where it listens.
     pub address: SocketAddr,
-    arrivals: Arc<Mutex<Vec<u64>>>,
+    arrivals: Arc<Mutex<Vec<(u64, [u8; 8])>>>,
     end: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -91,7 +114,8 @@ impl Sink {
             let mut packet = [0; 64];
             while !stop.load(Ordering::Relaxed) {
                 if socket.recv(&mut packet).is_ok() {
-                    list.lock().unwrap().push(boot_ns());
+                    let [a, b, c, d, e, f, g, h, ..] = packet;
+                    list.lock().unwrap().push((boot_ns(), [a, b, c, d, e, f, g, h]));
                 }
             }
         });
@@ -107,7 +131,7 @@ impl Sink {
     pub fn first_since(&self, since_ns: u64, limit: Duration) -> Option<u64> {
         let until = boot_ns() + u64::try_from((limit * slow()).as_nanos()).unwrap();
         loop {
-            let found = self.arrivals.lock().unwrap().iter().copied().find(|t| *t >= since_ns);
+            let found = self.arrivals().into_iter().find(|t| *t >= since_ns);
             if found.is_some() || boot_ns() > until {
                 return found;
             }
@@ -117,7 +141,12 @@ impl Sink {
 
     /// All arrivals so far.
     pub fn arrivals(&self) -> Vec<u64> {
-        self.arrivals.lock().unwrap().clone()
+        self.arrivals.lock().unwrap().iter().map(|(when, _)| *when).collect()
+    }
+
+    /// The numbers in the packets, in the order in which they arrived.
+    pub fn numbers(&self) -> Vec<u64> {
+        self.arrivals.lock().unwrap().iter().map(|(_, first)| u64::from_le_bytes(*first)).collect()
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{net::TcpListener, time::Duration};
 
 use kchaos_tests::{
-    Cgroup, Kchaos, NetNs,
+    Cgroup, Kchaos, NetNs, boot_ns,
     suite::{Answer, Feature, Level, emit, facts},
     traffic::{self, Calls, Sink, calls},
     wait_for,
@@ -32,6 +32,7 @@ fn check_tells_the_truth() {
             Feature::TcEgress => egress(answer),
             Feature::TcIngress => ingress(answer.answer >= Level::Degraded, true),
             Feature::CgroupIngress => ingress(answer.answer >= Level::Degraded, false),
+            Feature::DelayLine => delay(answer),
             Feature::CgroupConnect => {
                 connect("EPERM", libc::EPERM, answer.answer >= Level::Degraded);
                 connect("EIO", libc::EIO, answer.answer == Level::Yes);
@@ -54,6 +55,25 @@ fn attempt(works: bool, ns: &NetNs, kind: &str, target: &[&str], flags: &[&str])
     let ended = Kchaos::spawn(&command_line, |command| ns.place(command)).wait();
     assert_eq!(Some(4), ended.code, "said not to work, and does: {ended:?}");
     None
+}
+
+/// Late while it runs, and only then.
+fn delay(answer: &Answer) {
+    let (ns, cgroup) = (NetNs::new(), Cgroup::new("sender"));
+    let sink = Sink::new(&ns, "127.0.0.1".parse().unwrap());
+    let to = sink.address.to_string();
+    let flags = ["--delay", "300ms", "--peer", &to];
+    let kchaos =
+        attempt(answer.answer >= Level::Degraded, &ns, "delay", &["--cgroup", cgroup.name()], &flags);
+    let Some(kchaos) = kchaos else { return };
+    let begun = boot_ns();
+    assert_eq!(1, calls(&ns, &cgroup, &["udp-send", &to, "1"]).ok);
+    let arrived = sink.first_since(begun, Duration::from_secs(5)).unwrap();
+    assert!(arrived - begun >= 300_000_000, "after {} ns", arrived - begun);
+    let ended = kchaos.stop();
+    assert_eq!(1, ended.count(0, "injected"), "{ended:?}");
+    let by_tap = ended.json()["notes"].to_string().contains("delay line by tap");
+    assert_eq!(answer.answer == Level::Degraded, by_tap, "{answer}: {ended:?}");
 }
 
 /// Missing at the far end of a wire while it runs, and only then.

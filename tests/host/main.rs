@@ -8,6 +8,7 @@ mod connect;
 mod containers;
 mod counters;
 mod deadline;
+mod delay;
 mod demo;
 mod differential;
 mod drop;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         command::TESTS,
         counters::TESTS,
         deadline::TESTS,
+        delay::TESTS,
         demo::TESTS,
         differential::TESTS,
         halt::TESTS,

@@ -1,6 +1,7 @@
 //! A process to be the target of a test: makes calls, counts how they end, sends floods.
 
 mod each;
+mod echo;
 mod ping;
 
 use std::{
@@ -44,6 +45,12 @@ enum Act {
         #[arg(default_value_t = 0)]
         every_us: u64,
     },
+    /// Send UDP packets with a running number in them, one every so many microseconds
+    UdpNumber { to: SocketAddr, count: u64, every_us: u64 },
+    /// Send UDP packets that are sent back, one after the other, and say how long it took
+    UdpEcho { to: SocketAddr, count: u64 },
+    /// The same over one TCP connection that is there already
+    TcpEcho { to: SocketAddr, count: u64 },
     /// Send UDP packets as fast as can be, and say how long it took
     UdpTime { to: SocketAddr, count: u64 },
     /// Send UDP packets until killed, one every so many microseconds
@@ -56,7 +63,7 @@ enum Act {
     Ping { to: SocketAddr, count: u64 },
     /// Send so many blocks of 64 KiB over TCP to ourselves, and read them
     TcpBulk { at: SocketAddr, count: u64 },
-    /// Accept TCP connections and receive UDP packets on a port until killed
+    /// Accept TCP connections and receive UDP packets on a port until killed, and send back what comes
     Serve { port: u16 },
     /// Connect over TCP, say `connected`, and send whatever comes on standard input
     TcpHold { to: SocketAddr },
@@ -111,10 +118,13 @@ fn main() {
             let ok = (0..count).filter(|_| socket.send_to(&[7; 16], to).is_ok()).count() as u64;
             Calls { ok, nanos: u64::try_from(begun.elapsed().as_nanos()).unwrap(), ..Calls::default() }
         }
+        Act::UdpNumber { to, count, every_us } => echo::number(to, count, Duration::from_micros(every_us)),
+        Act::UdpEcho { to, count } => echo::udp(to, count),
+        Act::TcpEcho { to, count } => echo::tcp(to, count),
         Act::UdpFlood { to, every_us } => flood(to, Duration::from_micros(every_us)),
         Act::Ping { to, count } => ping::send(to, count),
         Act::TcpBulk { at, count } => bulk(at, count),
-        Act::Serve { port } => serve(port),
+        Act::Serve { port } => echo::serve(port),
         Act::TcpHold { to } => {
             let mut connection = TcpStream::connect(to).unwrap();
             println!("connected");
@@ -183,13 +193,4 @@ fn bulk(at: SocketAddr, count: u64) -> Calls {
         connection.write_all(&block).unwrap();
     }
     Calls { ok: reader.join().unwrap(), ..Calls::default() }
-}
-
-fn serve(port: u16) -> ! {
-    let udp = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap();
-    thread::spawn(move || while udp.recv(&mut [0; 64]).is_ok() {});
-    let tcp = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap();
-    loop {
-        drop(tcp.accept());
-    }
 }

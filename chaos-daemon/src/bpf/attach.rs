@@ -10,7 +10,7 @@ use aya::programs::{
 };
 use chaos_common::scope::{MAX_DEPTHS, MAX_TARGETS};
 
-use super::{BpfError, Feature, Level, Object, devices::Link, feature::Place};
+use super::{BpfError, Feature, Level, Object, feature::Place, tc::Link};
 use crate::{guard::run_dir, target::Cgroup};
 
 /// Where programs were attached, and by which ways.
@@ -94,7 +94,7 @@ impl Object {
         let mut links: Vec<Link> = Vec::new();
         self.each_program(|feature, name, program| {
             let attached: Result<Option<Link>, ProgramError> = match (feature.place(), program) {
-                (Place::Devices, _) => Ok(None),
+                (Place::Devices | Place::Line, _) => Ok(None),
                 (Place::Cgroup, Program::CgroupSkb(p)) => p
                     .attach(&dir, CgroupSkbAttachType::Ingress, MODE)
                     .and_then(|id| Ok(Some(Box::new(p.take_link(id)?) as Link))),

@@ -46,7 +46,7 @@ pub(super) fn halt(map: u32) -> Result<(), MapError> {
     slots.set(control::SLOT_LEASE, 0, 0)
 }
 
-/// The marks (`Scope::tag`) of all experiments on the host. Without the right to list the kernel's maps (`CAP_SYS_ADMIN`)
+/// The marks (`Scope::tag`, `Scope::arrival_tag`) of all experiments on the host. Without the right to list the kernel's maps (`CAP_SYS_ADMIN`)
 /// none are known.
 pub fn marks_in_use() -> u32 {
     loaded_maps()
@@ -56,7 +56,7 @@ pub fn marks_in_use() -> u32 {
             let data = MapData::from_id(info.id()).ok()?;
             Array::<_, Scope>::try_from(Map::Array(data)).ok()?.get(&0, 0).ok()
         })
-        .fold(0, |marks, scope| marks | scope.tag)
+        .fold(0, |marks, scope| marks | scope.tag | scope.arrival_tag)
 }
 
 fn is_gone(error: &MapError) -> bool {

@@ -4,23 +4,22 @@
 //! not kept alive, and a device that went away is no error.
 
 use std::{
-    any::Any,
     collections::{BTreeMap, BTreeSet},
     io,
-    os::fd::{AsFd, AsRawFd},
     sync::Arc,
     time::Duration,
 };
 
-use aya::programs::{LinkOrder, Program, ProgramError, SchedClassifier, TcAttachType, tc::TcAttachOptions};
-use chaos_common::control::LEASE_NS;
+use aya::programs::ProgramError;
+use chaos_common::{control::LEASE_NS, line::is_line};
 
 use super::{
-    BpfError, Feature, Level, Object,
-    clsact::Runs,
-    feature::{Place, forced},
+    BpfError, Feature, Object,
+    feature::Place,
+    lines::Waits,
     monitor::Monitor,
     netlink::Side,
+    tc::{At, Link},
 };
 use crate::{
     engine::boot_ns,
@@ -30,9 +29,6 @@ use crate::{
 
 /// How long the lease can do without us, with room to spare.
 const MOMENT: Duration = Duration::from_millis(50);
-
-/// A link, which detaches its program when it is dropped.
-pub(super) type Link = Box<dyn Any + Send + Sync>;
 
 /// A network namespace that is watched.
 pub(super) struct Namespace {
@@ -44,6 +40,8 @@ pub(super) struct Namespace {
     cookie: Option<u64>,
     /// By number: name, and the links on it; none where clsact filters do their work.
     devices: BTreeMap<u32, (String, Vec<Link>)>,
+    /// Where packets wait that these devices send there; dropped after them.
+    pub(super) waits: Waits,
 }
 
 impl Object {
@@ -59,8 +57,16 @@ impl Object {
         // Listening first: what appears while the list is read is heard of.
         let monitor = inside(handle, Monitor::open)?
             .map_err(|error| BpfError::Io { what: "listening for network devices".into(), error })?;
-        let namespace =
-            Namespace { handle: handle.clone(), monitor, again: false, cookie, devices: BTreeMap::new() };
+        // Before any program can send packets there.
+        let waits = self.open_line(handle, fails)?;
+        let namespace = Namespace {
+            handle: handle.clone(),
+            monitor,
+            again: false,
+            cookie,
+            devices: BTreeMap::new(),
+            waits,
+        };
         self.namespaces.insert(handle.inode, namespace);
         if let Some(cookie) = cookie {
             self.set_namespace(cookie, true)?;
@@ -77,7 +83,9 @@ impl Object {
                 self.set_namespace(cookie, false)?;
             }
         }
-        self.remarks.extend(self.filters.detach(|inode, _| !stay.contains(&inode), MOMENT));
+        let lines = self.line_namespaces();
+        let leaves = |inode: u64, _: u32| !stay.contains(&inode) && !lines.contains(&inode);
+        self.remarks.extend(self.filters.detach(leaves, MOMENT));
         Ok(())
     }
 
@@ -101,6 +109,7 @@ impl Object {
                 let numbers: BTreeSet<u32> = there.iter().map(|device| device.index).collect();
                 filters.forget(*inode, &numbers);
                 namespace.devices.retain(|index, _| numbers.contains(index));
+                namespace.waits.check(*inode)?;
             }
         }
         Ok(())
@@ -120,10 +129,14 @@ impl Object {
             Fails::Start => run_dir::PATIENCE,
             Fails::Device => MOMENT,
         };
+        if self.namespaces.get(&handle.inode).is_some_and(|namespace| namespace.waits.is_missing()) {
+            return Ok(());
+        }
         inside(handle, || {
             for device in devices()? {
                 let known = self.namespaces.get(&handle.inode).map(|namespace| &namespace.devices);
-                if known.is_some_and(|known| known.contains_key(&device.index)) {
+                // What comes out of a delay line, ours or another's, has been judged where it comes from.
+                if is_line(device.index) || known.is_some_and(|known| known.contains_key(&device.index)) {
                     continue;
                 }
                 let Err(error) = self.attach_device(handle, &device) else { continue };
@@ -150,6 +163,11 @@ impl Object {
         namespace.devices.insert(device.index, (device.name, Vec::new()));
     }
 
+    /// All programs of a feature.
+    fn attach_all(&mut self, feature: Feature, at: &At<'_>, links: &mut Vec<Link>) -> Result<(), BpfError> {
+        feature.programs().iter().try_for_each(|program| self.attach_tc(feature, program, at, links))
+    }
+
     /// Attaches to one device, before all programs of others there.
     fn attach_device(&mut self, handle: &Arc<NetNs>, device: &Device) -> Result<(), BpfError> {
         // The lease says that we are alive: to the kernel, if this takes long, and to whoever looks for what dead ones
@@ -159,7 +177,8 @@ impl Object {
         let mut links = Vec::new();
         for feature in self.features().filter(|f| f.place() == Place::Devices).collect::<Vec<_>>() {
             loop {
-                let error = match self.attach_feature(feature, handle, device.index, &name, &mut links) {
+                let at = At { namespace: handle, index: device.index, device: &name, side: side(feature) };
+                let error = match self.attach_all(feature, &at, &mut links) {
                     Ok(()) => break,
                     Err(error) => error,
                 };
@@ -177,78 +196,11 @@ impl Object {
         }
         Ok(())
     }
-
-    /// By tcx, or by clsact where there is no tcx.
-    fn attach_feature(
-        &mut self,
-        feature: Feature,
-        handle: &Arc<NetNs>,
-        index: u32,
-        device: &str,
-        links: &mut Vec<Link>,
-    ) -> Result<(), BpfError> {
-        let Self { ebpf, filters, levels, remarks, .. } = self;
-        for name in feature.programs() {
-            let found = ebpf.program_mut(name).ok_or(BpfError::Absent(name))?;
-            let refused = |error| BpfError::Program { feature, step: "attaching", program: name, error };
-            let Program::SchedClassifier(program) = found else {
-                return Err(refused(ProgramError::UnexpectedProgramType));
-            };
-            if levels.get(&feature) != Some(&Level::Reduced) {
-                match attach_tcx(program, device, feature) {
-                    Ok(link) => {
-                        links.push(link);
-                        continue;
-                    }
-                    Err(error) if !has_no_tcx(&error) => return Err(refused(error)),
-                    Err(error) => {
-                        tracing::debug!("{device}: {error}: there is no tcx");
-                        levels.insert(feature, Level::Reduced);
-                    }
-                }
-            }
-            let fd = program.fd().map_err(refused)?.as_fd().as_raw_fd();
-            let runs = Runs { fd, id: program.info().map_err(refused)?.id(), name };
-            let first = filters
-                .attach(handle, index, device, side(feature), runs)
-                .map_err(|error| BpfError::Clsact { device: device.to_owned(), error })?;
-            remarks.extend(first.map(|priority| {
-                format!(
-                    "on {device}, filters of others up to priority {priority} run first: what they keep for themselves is \
-                     not seen"
-                )
-            }));
-        }
-        Ok(())
-    }
-}
-
-fn attach_tcx(program: &mut SchedClassifier, device: &str, feature: Feature) -> Result<Link, ProgramError> {
-    if forced(feature) {
-        let io_error = io::Error::from_raw_os_error(libc::EINVAL);
-        return Err(ProgramError::SyscallError(aya::sys::SyscallError { call: TCX_CALL, io_error }));
-    }
-    let first = TcAttachOptions::TcxOrder(LinkOrder::first());
-    let side = match side(feature) {
-        Side::Egress => TcAttachType::Egress,
-        Side::Ingress => TcAttachType::Ingress,
-    };
-    let id = program.attach_with_options(device, side, first)?;
-    Ok(Box::new(program.take_link(id)?))
 }
 
 /// Where on a device a feature's programs sit.
 fn side(feature: Feature) -> Side {
     if feature == Feature::TcIngress { Side::Ingress } else { Side::Egress }
-}
-
-/// aya's name for attaching by tcx.
-const TCX_CALL: &str = "bpf_mprog_attach";
-
-/// A kernel without tcx does not know the attach type.
-fn has_no_tcx(error: &ProgramError) -> bool {
-    matches!(error, ProgramError::SyscallError(e)
-        if e.call == TCX_CALL && e.io_error.raw_os_error() == Some(libc::EINVAL))
 }
 
 /// Whether an error is one of this moment: another kchaos is at work on filters, or a device has moved here with a link

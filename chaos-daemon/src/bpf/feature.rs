@@ -14,6 +14,8 @@ pub enum Feature {
     CgroupIngress,
     /// `cgroup_sock_addr` programs: with return values of their own (5.18), before that EPERM.
     CgroupConnect,
+    /// A device where packets wait: in the kernel under `sch_fq`, or in this process behind a TAP device.
+    DelayLine,
 }
 
 /// How well a feature works.
@@ -41,6 +43,8 @@ pub enum Place {
     Devices,
     /// The target's cgroup.
     Cgroup,
+    /// Devices of our own, in the target's network namespaces.
+    Line,
 }
 
 /// The second-best way.
@@ -67,9 +71,17 @@ const EPERM_ONLY: Reduced = Reduced {
     remedy: "write errno = \"EPERM\", or use Linux 5.18 or later for any errno",
 };
 
+const TAP: Reduced = Reduced {
+    way: "tap",
+    loss: "packets wait in kchaos itself, behind a TAP device: up to some milliseconds late on a busy host, and those that \
+           wait are lost when kchaos is killed or stopped",
+    remedy: "a kernel with sch_fq (CONFIG_NET_SCH_FQ) keeps them itself",
+};
+
 impl Feature {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::TcEgress, Self::TcIngress, Self::CgroupIngress, Self::CgroupConnect];
+    pub const ALL: [Self; 5] =
+        [Self::TcEgress, Self::TcIngress, Self::CgroupIngress, Self::CgroupConnect, Self::DelayLine];
 
     /// The programs it takes.
     pub const fn programs(self) -> &'static [&'static str] {
@@ -80,6 +92,7 @@ impl Feature {
             Self::CgroupConnect => {
                 &["kchaos_connect4", "kchaos_connect6", "kchaos_sendmsg4", "kchaos_sendmsg6"]
             }
+            Self::DelayLine => &["kchaos_line_fork", "kchaos_line_wait", "kchaos_line_exit"],
         }
     }
 
@@ -88,6 +101,7 @@ impl Feature {
         match self {
             Self::TcEgress | Self::TcIngress => Place::Devices,
             Self::CgroupIngress | Self::CgroupConnect => Place::Cgroup,
+            Self::DelayLine => Place::Line,
         }
     }
 
@@ -98,16 +112,18 @@ impl Feature {
             Self::TcIngress => "tc_ingress",
             Self::CgroupIngress => "cgroup_ingress",
             Self::CgroupConnect => "cgroup_connect",
+            Self::DelayLine => "delay_line",
         }
     }
 
     /// What users can do with it.
     pub const fn serves(self) -> &'static str {
         match self {
-            Self::TcEgress => "drop, direction egress",
-            Self::TcIngress => "drop, direction ingress, of a network namespace",
+            Self::TcEgress => "drop, duplicate and corrupt, direction egress",
+            Self::TcIngress => "duplicate and corrupt, direction ingress; drop in a network namespace",
             Self::CgroupIngress => "drop, direction ingress",
             Self::CgroupConnect => "connect, TCP and UDP",
+            Self::DelayLine => "delay, rate and reorder",
         }
     }
 
@@ -117,6 +133,7 @@ impl Feature {
             Self::TcEgress | Self::TcIngress => "tcx",
             Self::CgroupIngress => "cgroup_skb",
             Self::CgroupConnect => "any errno",
+            Self::DelayLine => "sch_fq",
         }
     }
 
@@ -126,6 +143,7 @@ impl Feature {
             Self::TcEgress | Self::TcIngress => Some(CLSACT),
             Self::CgroupIngress => None,
             Self::CgroupConnect => Some(EPERM_ONLY),
+            Self::DelayLine => Some(TAP),
         }
     }
 
@@ -138,6 +156,10 @@ impl Feature {
             Self::CgroupIngress => "needs Linux 5.8 or later with CONFIG_CGROUP_BPF and cgroup v2",
             Self::CgroupConnect => {
                 "needs Linux 5.8 or later with CONFIG_CGROUP_BPF and cgroup v2; 5.18 or later for another errno than EPERM"
+            }
+            Self::DelayLine => {
+                "needs CONFIG_VETH and CONFIG_NET_SCH_FQ, or CONFIG_TUN and /dev/net/tun, and the right to make devices \
+                 (CAP_NET_ADMIN) in the target's network namespaces"
             }
         }
     }
@@ -160,16 +182,18 @@ impl fmt::Display for Feature {
             Self::TcIngress => "tc ingress",
             Self::CgroupIngress => "cgroup ingress",
             Self::CgroupConnect => "cgroup connect",
+            Self::DelayLine => "delay line",
         })
     }
 }
 
 /// Whether a way is to be used although a better one may work: for trying out on a new kernel what an old one would do.
-/// `KCHAOS_TEST_WAYS` names ways, separated by commas: "clsact", "eperm".
+/// `KCHAOS_TEST_WAYS` names ways, separated by commas: "clsact", "eperm", "tap".
 pub(super) fn forced(feature: Feature) -> bool {
     let name = match feature {
         Feature::TcEgress | Feature::TcIngress => "clsact",
         Feature::CgroupConnect => "eperm",
+        Feature::DelayLine => "tap",
         Feature::CgroupIngress => return false,
     };
     std::env::var("KCHAOS_TEST_WAYS").is_ok_and(|ways| ways.split(',').any(|way| way == name))

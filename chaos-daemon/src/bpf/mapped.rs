@@ -10,6 +10,8 @@ use aya::maps::MapData;
 use chaos_common::{
     MAX_RULES,
     counters::Counters,
+    delay,
+    line::Waiting,
     rule::Rule,
     scope::{MAX_PROTECTED, MAX_TARGETS},
     table::{Block, Fields, GENERATIONS, Row, ShortCut},
@@ -25,6 +27,9 @@ const ROWS: &str = "KCHAOS_ROWS";
 const BLOCKS: &str = "KCHAOS_BLOCKS";
 const SHORT_CUTS: &str = "KCHAOS_SHORTCUT";
 const FLOWS: &str = "KCHAOS_FLOWS";
+const ORDER: &str = "KCHAOS_ORDER";
+const FLOW_STATE: &str = "KCHAOS_FLOWSTAT";
+const WAITING: &str = "KCHAOS_WAITING";
 
 /// The tables that have two generations.
 #[derive(Debug)]
@@ -46,14 +51,18 @@ struct Table {
 }
 
 /// How many entries the maps must have whose size depends on the experiment.
-pub fn entries(size: Size) -> [(&'static str, u32); 5] {
-    let both = |one: usize| u32::try_from(one * GENERATIONS).unwrap_or(u32::MAX);
+pub fn entries(size: Size) -> [(&'static str, u32); 8] {
+    let number = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
+    let both = |one: usize| number(one * GENERATIONS);
     [
         (RULES, both(size.rules)),
         (ROWS, both(size.rows)),
         (BLOCKS, both(size.blocks)),
         (SHORT_CUTS, both(size.short_cuts)),
-        (FLOWS, u32::try_from(size.new_flows).unwrap_or(u32::MAX)),
+        (FLOWS, number(size.new_flows)),
+        (ORDER, number(size.flows)),
+        (FLOW_STATE, number(size.flows)),
+        (WAITING, number(size.waiting)),
     ]
 }
 
@@ -66,8 +75,14 @@ pub fn bytes(size: Size, cpus: usize) -> usize {
         + size.rows * size_of::<Row>()
         + size.blocks * size_of::<Block>()
         + size.short_cuts * size_of::<ShortCut>();
-    let entries = MAX_TARGETS + MAX_PROTECTED + size.new_flows;
-    halves * GENERATIONS + MAX_RULES * size_of::<Counters>() * cpus + entries * (ENTRY + 16)
+    let entries = MAX_TARGETS + MAX_PROTECTED + size.new_flows + 2 * size.flows;
+    let waiting = size.waiting * (ENTRY + size_of::<u64>() + size_of::<Waiting>());
+    let states = MAX_RULES * 24 + delay::TABLES * 8;
+    halves * GENERATIONS
+        + MAX_RULES * size_of::<Counters>() * cpus
+        + entries * (ENTRY + 16)
+        + waiting
+        + states
 }
 
 impl Mapped {

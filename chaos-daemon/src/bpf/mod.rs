@@ -13,10 +13,13 @@ mod control;
 mod devices;
 mod feature;
 mod leftover;
+mod lines;
+mod loader;
 mod mapped;
 mod monitor;
 mod netlink;
 mod object;
+mod tc;
 mod test_run;
 
 use thiserror::Error;
@@ -26,11 +29,13 @@ pub use control::{Halted, halt_all, marks_in_use};
 pub use devices::Fails;
 pub use feature::{Feature, Level, Need, Reduced};
 pub use leftover::{Cleaner, Lease, RemovedFilter};
+pub use lines::Wanted;
 pub use mapped::bytes as map_bytes;
+pub use netlink::Side;
 pub use object::{COMPILER, Object};
 pub use test_run::TestVerdict;
 
-use crate::target::TargetError;
+use crate::{line::LineError, target::TargetError};
 
 /// The kernel refused something.
 #[derive(Debug, Error)]
@@ -103,6 +108,18 @@ pub enum BpfError {
         what: String,
         /// The kernel's answer.
         error: std::io::Error,
+    },
+    /// There is no delay line.
+    #[error(transparent)]
+    Line(#[from] LineError),
+    /// The delay line has stopped working while packets were sent there.
+    #[error(
+        "the delay line in network namespace {namespace} is gone: somebody has removed its device, or taken it down; the \
+         packets in it are lost"
+    )]
+    LineGone {
+        /// The inode of the namespace.
+        namespace: u64,
     },
     /// A network namespace or cgroup could not be reached.
     #[error(transparent)]

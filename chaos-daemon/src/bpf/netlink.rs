@@ -7,18 +7,16 @@
 use std::{io, os::fd::RawFd};
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REQUEST, NetlinkBuffer,
-    NetlinkMessage, NlasIterator, Parseable,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL, NlasIterator, Parseable,
 };
 use netlink_packet_route::{
     RouteNetlinkMessage,
     tc::{TcAttribute, TcBpfFlags, TcFilterBpf, TcFilterBpfOption, TcHandle, TcHeader, TcMessage, TcOption},
 };
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-/// Kinds of messages (`linux/netlink.h`, `linux/rtnetlink.h`).
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
+use crate::rtnl::Rtnl;
+
+/// Kinds of messages (`linux/rtnetlink.h`).
 const NEW_QDISC: u16 = 36;
 const NEW_FILTER: u16 = 44;
 
@@ -30,16 +28,12 @@ const CHAIN: u16 = 11;
 /// Length of `struct tcmsg`.
 const HEADER: usize = 20;
 
-/// Length of `struct nlmsghdr`, and what every message is padded to.
-const MESSAGE_HEADER: usize = 16;
-const ALIGNMENT: usize = 4;
-
 /// Every protocol (`linux/if_ether.h`).
 const ETH_P_ALL: u16 = 3;
 
 const CLSACT: &str = "clsact";
 
-/// A side of clsact.
+/// A side of a device, or of its clsact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// What the device receives.
@@ -50,6 +44,7 @@ pub enum Side {
 
 impl Side {
     /// The other one.
+    #[must_use]
     pub const fn other(self) -> Self {
         match self {
             Self::Ingress => Self::Egress,
@@ -92,16 +87,13 @@ pub struct Filter {
 
 /// A socket to the kernel.
 pub struct Tc {
-    socket: Socket,
+    rtnl: Rtnl,
 }
 
 impl Tc {
     /// Opens one in the network namespace of the calling thread.
     pub fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(Self { socket })
+        Ok(Self { rtnl: Rtnl::open()? })
     }
 
     /// Whether a device has a clsact qdisc.
@@ -120,13 +112,13 @@ impl Tc {
     pub fn add_clsact(&self, device: u32) -> io::Result<()> {
         let message = clsact(device)?;
         let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
-        self.ask(RouteNetlinkMessage::NewQueueDiscipline(message), flags, ERROR).map(drop)
+        self.rtnl.tell(RouteNetlinkMessage::NewQueueDiscipline(message), flags)
     }
 
     /// Deletes the clsact qdisc, and every filter on it; never an ingress qdisc, which would be in the same place.
     pub fn delete_clsact(&self, device: u32) -> io::Result<()> {
         let message = clsact(device)?;
-        self.ask(RouteNetlinkMessage::DelQueueDiscipline(message), NLM_F_ACK, ERROR).map(drop)
+        self.rtnl.tell(RouteNetlinkMessage::DelQueueDiscipline(message), NLM_F_ACK)
     }
 
     /// The filters of one side; none where there is no clsact.
@@ -158,7 +150,7 @@ impl Tc {
             TcAttribute::Options(options.map(TcOption::Bpf).into()),
         ];
         let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
-        self.ask(RouteNetlinkMessage::NewTrafficFilter(message), flags, ERROR).map(drop)
+        self.rtnl.tell(RouteNetlinkMessage::NewTrafficFilter(message), flags)
     }
 
     /// Deletes one bpf filter.
@@ -166,25 +158,12 @@ impl Tc {
         let kind = vec![TcAttribute::Kind(TcFilterBpf::KIND.to_owned())];
         let mut message = message(device, side.parent(), kind)?;
         locate(&mut message.header, place);
-        self.ask(RouteNetlinkMessage::DelTrafficFilter(message), NLM_F_ACK, ERROR).map(drop)
+        self.rtnl.tell(RouteNetlinkMessage::DelTrafficFilter(message), NLM_F_ACK)
     }
 
-    /// Sends a request and collects the replies of the type `wanted` up to the acknowledgement or the end of the dump.
     fn ask(&self, request: RouteNetlinkMessage, flags: u16, wanted: u16) -> io::Result<Vec<Reply>> {
-        let mut message = NetlinkMessage::from(request);
-        message.header.flags = NLM_F_REQUEST | flags;
-        message.header.sequence_number = 1;
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        self.socket.send(&bytes, 0)?;
-        let mut replies = Vec::new();
-        loop {
-            let (datagram, _) = self.socket.recv_from_full()?;
-            if read(&datagram, wanted, &mut replies)? {
-                return Ok(replies);
-            }
-        }
+        let payloads = self.rtnl.ask(request, flags, wanted)?;
+        Ok(payloads.iter().filter_map(|payload| Reply::parse(payload)).collect())
     }
 }
 
@@ -242,26 +221,6 @@ fn number(value: &[u8]) -> Option<i32> {
 /// A string of the kernel's, which ends with a zero byte.
 fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value).trim_end_matches('\0').into()
-}
-
-/// Reads the messages of a datagram. Answers whether that was the end.
-fn read(datagram: &[u8], wanted: u16, replies: &mut Vec<Reply>) -> io::Result<bool> {
-    let mut rest = datagram;
-    while !rest.is_empty() {
-        let message = NetlinkBuffer::new_checked(rest).map_err(io::Error::other)?;
-        match message.message_type() {
-            // The end of a dump carries a code, too, where the dump was cut short.
-            DONE | ERROR => {
-                let code = number(message.payload()).unwrap_or(0);
-                return if code < 0 { Err(io::Error::from_raw_os_error(-code)) } else { Ok(true) };
-            }
-            other if other == wanted => replies.extend(Reply::parse(message.payload())),
-            _ => {}
-        }
-        let length = usize::try_from(message.length()).map_err(io::Error::other)?.max(MESSAGE_HEADER);
-        rest = rest.get(length.next_multiple_of(ALIGNMENT)..).unwrap_or_default();
-    }
-    Ok(false)
 }
 
 fn message(device: u32, parent: TcHandle, attributes: Vec<TcAttribute>) -> io::Result<TcMessage> {

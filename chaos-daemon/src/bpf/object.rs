@@ -5,8 +5,19 @@ use std::{
     sync::atomic::{Ordering, fence},
 };
 
+use super::{
+    BpfError, Feature, Level, Need,
+    clsact::Filters,
+    devices::Namespace,
+    feature::forced,
+    lines::Wanted,
+    loader::{loader, log_level},
+    mapped::{self, Mapped},
+    tc::Link,
+};
+use crate::engine::{Half, Size, Tables, wait_for_running_programs};
 use aya::{
-    Ebpf, EbpfLoader, VerifierLogLevel,
+    Ebpf,
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
 };
 use chaos_common::{
@@ -14,18 +25,8 @@ use chaos_common::{
     counters::Counters,
     draw::mix,
     host,
-    scope::{FLAG_NAMESPACES, Scope},
+    scope::{FLAG_LINE_CUTS, FLAG_NAMESPACES, Scope},
 };
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
-use super::{
-    BpfError, Feature, Level, Need,
-    clsact::Filters,
-    devices::{Link, Namespace},
-    feature::forced,
-    mapped::{self, Mapped},
-};
-use crate::engine::{Half, Size, Tables, wait_for_running_programs};
 
 /// The release of the compiler that built the programs; the same source costs the verifier more or less with another.
 pub const COMPILER: &str = env!("KCHAOS_BPF_RUSTC");
@@ -51,6 +52,10 @@ pub struct Object {
     scope: Scope,
     pub(super) ebpf: Ebpf,
     pub(super) levels: BTreeMap<Feature, Level>,
+    /// Whether programs go on devices by tcx; false when it was found out that there is none.
+    pub(super) has_tcx: bool,
+    /// Delay lines to make.
+    pub(super) line: Option<Wanted>,
     mapped: Mapped,
     control: Array<MapData, u64>,
     counters: PerCpuArray<MapData, Counters>,
@@ -108,6 +113,8 @@ impl Object {
         let mut object = Self {
             ebpf,
             levels: features.iter().map(|f| (*f, Level::Full)).collect(),
+            has_tcx: true,
+            line: None,
             filters: Filters::default(),
             namespaces: BTreeMap::new(),
             cgroups: BTreeMap::new(),
@@ -160,6 +167,11 @@ impl Object {
     /// Where the next tables must stand.
     pub fn other_half(&self, tables: &Tables) -> Half {
         self.mapped.half(1 - tables.scope.generation)
+    }
+
+    /// Makes packets wait that must, in lines of these measures. Before anything is attached.
+    pub fn use_line(&mut self, wanted: Wanted) {
+        self.line = Some(wanted);
     }
 
     /// Protects another cgroup while the experiment runs, or forgets one that is gone.
@@ -264,6 +276,9 @@ impl Object {
     }
 
     fn set_scope(&mut self, scope: Scope) -> Result<(), BpfError> {
+        let cuts =
+            if self.levels.get(&Feature::DelayLine) == Some(&Level::Reduced) { FLAG_LINE_CUTS } else { 0 };
+        let scope = Scope { flags: scope.flags | cuts, ..scope };
         let mut table: Array<_, Scope> = self.map(SCOPE)?;
         table.set(0, scope, 0).map_err(|error| BpfError::Map { name: SCOPE, error })?;
         self.scope = scope;
@@ -277,31 +292,14 @@ impl Object {
         let map = self.ebpf.map_mut(name).ok_or(BpfError::Absent(name))?;
         M::try_from(map).map_err(|error| BpfError::Map { name, error })
     }
-}
 
-/// A loader that has not read the kernel's BTF, which our programs have no relocations against. `EbpfLoader::new` of
-/// aya 0.14 always reads and parses all of it (5 MiB and 100,000 types, most of the memory that a start would take)
-/// and takes it for absent if it cannot be opened: so for this one call no file can be. Nothing else runs meanwhile.
-fn loader() -> EbpfLoader<'static> {
-    let limits = getrlimit(Resource::RLIMIT_NOFILE);
-    let none = |hard| setrlimit(Resource::RLIMIT_NOFILE, 0, hard);
-    let restore = limits.ok().filter(|(_, hard)| none(*hard).is_ok());
-    let loader = EbpfLoader::new();
-    if let Some((soft, hard)) = restore
-        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, soft, hard)
+    /// A map that is only read.
+    pub(super) fn read<'a, M>(&'a self, name: &'static str) -> Result<M, BpfError>
+    where
+        M: TryFrom<&'a Map, Error = MapError>,
     {
-        tracing::warn!("putting the limit of open files back to {soft}: {error}");
-    }
-    loader
-}
-
-/// The verifier's whole log of a program that it refuses is for `RUST_LOG=debug`: writing it takes many times as long
-/// as the refusal, which old kernels give to programs that new ones take.
-fn log_level() -> VerifierLogLevel {
-    if tracing::enabled!(tracing::Level::DEBUG) {
-        VerifierLogLevel::default()
-    } else {
-        VerifierLogLevel::STATS
+        let map = self.ebpf.map(name).ok_or(BpfError::Absent(name))?;
+        M::try_from(map).map_err(|error| BpfError::Map { name, error })
     }
 }
 

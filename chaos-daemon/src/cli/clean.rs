@@ -7,8 +7,8 @@ use serde_json::json;
 use super::{Exit, Failure, Format, output};
 use crate::{
     bpf::{BpfError, Cleaner, Lease, RemovedFilter},
-    guard::capabilities,
-    target::{self, Hierarchy, Leftovers, remove_leftovers},
+    guard::{capabilities, loopback},
+    target::{self, Hierarchy, Leftovers, NetNs, remove_leftovers},
 };
 
 /// Arguments of `kchaos clean`.
@@ -25,14 +25,19 @@ pub fn main(args: &Args) -> Result<Exit, Failure> {
     capabilities::check_clean()?;
     let hierarchy = Hierarchy::find()?;
     // First, as a network namespace may be found only by the processes that are ended with their cgroup.
-    let (filters, failed) = filters();
+    let namespaces = target::all_namespaces();
+    let (filters, failed) = filters(&namespaces);
+    let (settings, unset) = loopback::clean(&namespaces);
+    drop(namespaces);
     let Leftovers { removed, stuck } = remove_leftovers(&hierarchy);
     let names =
         |paths: &[PathBuf]| -> Vec<String> { paths.iter().map(|p| p.display().to_string()).collect() };
-    let removed: Vec<String> =
-        names(&removed).into_iter().chain(filters.iter().map(ToString::to_string)).collect();
-    let stuck: Vec<String> =
-        names(&stuck).into_iter().chain(failed.iter().map(ToString::to_string)).collect();
+    let mut removed = names(&removed);
+    removed.extend(filters.iter().map(ToString::to_string));
+    removed.extend(settings.iter().map(ToString::to_string));
+    let mut stuck = names(&stuck);
+    stuck.extend(failed.iter().map(ToString::to_string));
+    stuck.extend(unset.iter().map(ToString::to_string));
     match args.output {
         Format::Json => output::json(&json!({ "removed": removed, "stuck": stuck }))?,
         Format::Text if removed.is_empty() && stuck.is_empty() => output::text("nothing was left behind\n")?,
@@ -48,11 +53,11 @@ pub fn main(args: &Args) -> Result<Exit, Failure> {
 }
 
 /// In every network namespace that can be found.
-fn filters() -> (Vec<RemovedFilter>, Vec<BpfError>) {
+fn filters(namespaces: &[NetNs]) -> (Vec<RemovedFilter>, Vec<BpfError>) {
     let mut cleaner = Cleaner::new(Lease::AwaitEnd);
     let (mut removed, mut failed) = (Vec::new(), Vec::new());
-    for namespace in target::all_namespaces() {
-        let (more, wrong) = cleaner.clean(&namespace);
+    for namespace in namespaces {
+        let (more, wrong) = cleaner.clean(namespace);
         removed.extend(more);
         failed.extend(wrong);
     }

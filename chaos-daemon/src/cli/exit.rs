@@ -100,6 +100,8 @@ impl From<BpfError> for Failure {
             }
             BpfError::Target(error) => error.into(),
             error @ (BpfError::Clsact { .. }
+            | BpfError::Line(_)
+            | BpfError::LineGone { .. }
             | BpfError::Io { .. }
             | BpfError::Object(_)
             | BpfError::TooManyDepths

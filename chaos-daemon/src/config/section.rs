@@ -67,6 +67,11 @@ impl<'i> Section<'i> {
         self.take(key).map(|value| read(key, value)).transpose()
     }
 
+    /// The field `key`, if it is there, and left there for who asks for it afterwards.
+    pub fn look_at<T: DeserializeOwned>(&self, key: &'static str) -> Result<Option<Spanned<T>>, Problem> {
+        self.table.get(key).map(|value| read(key, value.clone())).transpose()
+    }
+
     /// The field `key`; `example` is what a missing one should look like.
     pub fn need<T: DeserializeOwned>(
         &mut self,

@@ -27,7 +27,7 @@ use crate::{
     target::{self, Target},
 };
 
-pub use clock::boot_ns;
+pub use clock::{boot_ns, monotonic_ns};
 pub use error::StartError;
 pub use follow::{Change, What};
 pub use interval::interval;

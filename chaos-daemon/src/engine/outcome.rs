@@ -58,6 +58,10 @@ pub struct Outcome {
     /// How many more changes there were than are listed.
     #[serde(skip_serializing_if = "is_zero")]
     pub more_changes: usize,
+    /// Packets that went into the delay line and never came out: those not due within a second after the end, and
+    /// those that the line has lost.
+    #[serde(skip_serializing_if = "is_none")]
+    pub undelivered: u64,
     /// Its faults.
     pub faults: Vec<FaultOutcome>,
 }
@@ -133,6 +137,11 @@ impl Outcome {
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls it with")]
 fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls it with")]
+fn is_none(count: &u64) -> bool {
     *count == 0
 }
 

@@ -4,7 +4,7 @@ use super::boot_ns;
 use crate::{
     bpf::{Cleaner, Feature, Lease, Need},
     config::{ConfigError, Experiment, Problem, Selector},
-    guard::protected::Protected,
+    guard::{loopback, protected::Protected},
     target::{Selection, Target},
 };
 
@@ -32,7 +32,8 @@ pub fn needs(experiment: &Experiment, selection: &Selection) -> Vec<Need> {
         .collect()
 }
 
-/// What a killed kchaos has left on the target's devices goes before ours comes. What cannot be removed is inert.
+/// What a killed kchaos has left in the target's network namespaces goes before ours comes. What cannot be removed is
+/// inert.
 pub fn remove_leftovers(target: &Target) {
     let mut cleaner = Cleaner::new(Lease::Respect);
     for namespace in &target.namespaces {
@@ -42,6 +43,10 @@ pub fn remove_leftovers(target: &Target) {
         }
         for error in failed {
             tracing::warn!("{error}");
+        }
+        match loopback::clean_namespace(namespace) {
+            Ok(restored) => restored.iter().for_each(|setting| tracing::warn!("removed {setting}")),
+            Err(error) => tracing::warn!("{error}"),
         }
     }
 }

@@ -11,11 +11,11 @@ use super::{
     prepare::{describe, fresh_seed, needs, refuse_protected_target, remove_leftovers},
     protect::Guard,
     refresh::Names,
-    slot::Slot,
+    slot::Slots,
     tables::{Half, Tables},
 };
 use crate::{
-    bpf::{self, Attached, BpfError, Fails, Need, Object},
+    bpf::{Attached, BpfError, Fails, Need, Object, Wanted},
     config::Experiment,
     guard::{capabilities, files, protected::Protected},
     target::{Command, Hierarchy, OwnCgroup, Target},
@@ -24,6 +24,9 @@ use chaos_common::{control::LEASE_NS, counters::Counters, scope::FLAG_NAMESPACES
 
 /// How often the lease is extended: often enough that a busy machine does not lose it.
 pub const LEASE_TICK: Duration = Duration::from_millis(200);
+
+/// How long packets that wait are still delivered after the end, those that are due by then.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// What the caller adds to the file.
 #[derive(Clone, Debug, Default)]
@@ -56,12 +59,13 @@ pub struct Session {
     started_ns: u64,
     // Dropped last: the command's cgroup goes when nothing is attached any more.
     own_cgroup: Option<OwnCgroup>,
-    _slot: Slot,
+    slots: Slots,
 }
 
 /// The programs in their places, with tables that match nothing yet.
-fn attached(needs: &[Need], tables: &Tables, target: &Target) -> Result<Object, BpfError> {
+fn attached(needs: &[Need], tables: &Tables, target: &Target, number: u32) -> Result<Object, BpfError> {
     let mut object = Object::load(needs, tables.size().with_room())?;
+    object.use_line(Wanted { number, room: tables.room });
     object.fill(tables)?;
     for member in &target.members {
         object.attach_cgroup(&member.cgroup)?;
@@ -87,13 +91,14 @@ impl Session {
         let mut tables = Tables::compile(&experiment, &addresses, &protected, seed, Half::FIRST)
             .map_err(|p| experiment.mistake(p))?;
         remove_leftovers(&target);
-        let slot = Slot::take(bpf::marks_in_use())?;
-        tables.scope.tag = slot.tag();
+        let slots = Slots::take(&experiment, tables.room)?;
+        slots.put_into(&mut tables.scope);
         if target.selection.is_of_namespaces() {
             tables.scope.flags |= FLAG_NAMESPACES;
         }
 
-        let mut object = attached(&needs(&experiment, &target.selection), &tables, &target)?;
+        let needs = needs(&experiment, &target.selection);
+        let mut object = attached(&needs, &tables, &target, slots.number())?;
         let started_ns = boot_ns();
         object.arm(&tables, started_ns, started_ns + LEASE_NS)?;
         let excluded = names::excluded(&experiment);
@@ -114,7 +119,7 @@ impl Session {
             changes: Changes::default(),
             started_ns,
             own_cgroup: None,
-            _slot: slot,
+            slots,
         };
         // Last, so that its first call is hit like any other. Until it runs, its cgroup is empty and nothing is.
         if let Some((words, own)) = target.command.take() {
@@ -166,7 +171,7 @@ impl Session {
         let half = self.object.other_half(&self.tables);
         match Tables::compile(&self.experiment, &addresses, &self.guard.protected, self.seed, half) {
             Ok(mut tables) => {
-                tables.scope.tag = self.tables.scope.tag;
+                self.slots.put_into(&mut tables.scope);
                 tables.scope.flags |= self.tables.scope.flags & FLAG_NAMESPACES;
                 self.object.replace(&tables, self.started_ns)?;
                 self.tables = tables;
@@ -199,10 +204,14 @@ impl Session {
     pub fn stop(&mut self, ended: Ended) -> Result<Outcome, BpfError> {
         let ran = self.elapsed().min(self.experiment.duration);
         let halted = self.object.halt();
+        // What waits is delivered when it is due; but the end is the end, and nobody wants to wait for minutes.
+        let drained = self.object.drain(LINGER);
         let mut notes = self.object.attached().notes();
         notes.extend(self.object.detach()?);
         halted?;
+        drained?;
         super::wait_for_running_programs();
+        let undelivered = self.object.waiting()?;
         let counters = self.counters()?;
         let faults = self.experiment.faults.iter().zip(&self.tables.rules).zip(&counters);
         Ok(Outcome {
@@ -218,6 +227,7 @@ impl Session {
             members: self.picked.clone(),
             changes: self.changes.list.clone(),
             more_changes: self.changes.more,
+            undelivered,
             faults: faults
                 .map(|((spec, rule), counters)| {
                     let fault = &spec.fault;

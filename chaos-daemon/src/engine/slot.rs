@@ -10,7 +10,14 @@ use std::{io::Write, path::PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 use thiserror::Error;
 
-use crate::guard::run_dir::{self, Lock};
+use chaos_common::{line, rule::hook, scope::Scope};
+
+use crate::{
+    bpf::{self, Feature},
+    config::Experiment,
+    guard::run_dir::{self, Lock},
+    line::Room,
+};
 
 const SLOTS: u32 = 8;
 const FIRST_BIT: u32 = 8;
@@ -64,4 +71,42 @@ impl Slot {
 
 fn bit(number: u32) -> u32 {
     1 << (FIRST_BIT + number)
+}
+
+/// The marks of one experiment: one for packets on their way out, and another one for those on their way in if a fault
+/// may send them on from there once more.
+#[derive(Debug)]
+pub struct Slots {
+    out: Slot,
+    arrival: Option<Slot>,
+    line: bool,
+    room: Room,
+}
+
+impl Slots {
+    /// Takes what `experiment` needs.
+    pub fn take(experiment: &Experiment, room: Room) -> Result<Self, SlotError> {
+        let used = bpf::marks_in_use();
+        let out = Slot::take(used)?;
+        let at_arrival = experiment.faults.iter().any(|fault| fault.fault.hooks() & hook::ARRIVAL != 0);
+        let arrival = if at_arrival { Some(Slot::take(used | out.tag())?) } else { None };
+        let needs = experiment.faults.iter().flat_map(|fault| fault.fault.needs());
+        let line = needs.into_iter().any(|need| need.feature == Feature::DelayLine);
+        Ok(Self { out, arrival, line, room })
+    }
+
+    /// The experiment's number on this host.
+    pub fn number(&self) -> u32 {
+        self.out.number
+    }
+
+    /// Tells the programs.
+    pub fn put_into(&self, scope: &mut Scope) {
+        scope.tag = self.out.tag();
+        scope.arrival_tag = self.arrival.as_ref().map_or(0, Slot::tag);
+        if self.line {
+            scope.line = line::index(self.number());
+            scope.line_bytes = self.room.bytes;
+        }
+    }
 }

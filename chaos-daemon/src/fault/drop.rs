@@ -1,17 +1,15 @@
 //! `drop`: packets are lost, as on a bad wire. Kernel side: `chaos-ebpf/src/fault/drop.rs`.
 
-use std::{fmt, str::FromStr};
-
 use chaos_common::rule::{Rule, action, hook};
-use toml::Spanned;
 
-use super::{Fault, Field, Kind, Takes};
+use super::{
+    Fault, Field, Kind,
+    loss::{self, Loss},
+    packets,
+};
 use crate::{
     bpf::{Feature, Need},
-    config::{
-        Packets, Problem, Section,
-        value::{Invalid, deserialize_from_text},
-    },
+    config::{Packets, Problem, Section, value::Direction},
 };
 
 /// The kind.
@@ -27,18 +25,14 @@ impl Kind for Drop {
     }
 
     fn fields(&self) -> &'static [Field] {
-        const DIRECTION: Field = Field {
-            name: "direction",
-            value: "egress|ingress|both",
-            help: "Packets the target sends (egress, the default), receives (ingress), or both",
-            takes: Takes::One,
-        };
-        const { &[DIRECTION, Packets::FIELDS[0], Packets::FIELDS[1], Packets::FIELDS[2]] }
+        const FIELDS: [Field; 12] = packets::fields(loss::FIELDS);
+        &FIELDS
     }
 
     fn read(&self, section: &mut Section<'_>) -> Result<(Box<dyn Fault>, Packets), Problem> {
-        let direction = section.get("direction")?.map_or(Direction::Egress, Spanned::into_inner);
-        Ok((Box::new(DropFault { direction }), Packets::read(section)?))
+        let direction = packets::direction(section)?;
+        let loss = Loss::read(section)?;
+        Ok((Box::new(DropFault { direction, loss }), Packets::read(section)?))
     }
 
     fn demo(&self) -> (&'static str, &'static str) {
@@ -49,45 +43,10 @@ impl Kind for Drop {
     }
 }
 
-/// Which way packets go, seen from the target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Direction {
-    Egress,
-    Ingress,
-    Both,
-}
-
-deserialize_from_text!(Direction, "a direction: \"egress\", \"ingress\" or \"both\"");
-
-impl FromStr for Direction {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        match text {
-            "egress" => Ok(Self::Egress),
-            "ingress" => Ok(Self::Ingress),
-            "both" => Ok(Self::Both),
-            _ => Err(Invalid::new(
-                format!("unknown direction \"{text}\""),
-                "write \"egress\" for what the target sends, \"ingress\" for what it receives, or \"both\"",
-            )),
-        }
-    }
-}
-
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Egress => "sent",
-            Self::Ingress => "received",
-            Self::Both => "sent and received",
-        })
-    }
-}
-
 #[derive(Debug)]
 struct DropFault {
     direction: Direction,
+    loss: Loss,
 }
 
 impl Fault for DropFault {
@@ -105,10 +64,11 @@ impl Fault for DropFault {
 
     fn encode(&self, rule: &mut Rule) {
         rule.action = action::DROP;
+        self.loss.encode(rule);
     }
 
     fn describe(&self) -> String {
-        format!("drop packets {}", self.direction)
+        format!("drop packets {}{}", self.direction, self.loss)
     }
 
     fn needs(&self) -> &'static [Need] {

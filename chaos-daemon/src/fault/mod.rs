@@ -2,10 +2,17 @@
 //!
 //! To add a kind: a file here, its line in [`KINDS`], and its counterpart in `chaos-ebpf/src/fault/`. Whatever else a
 //! kind must bring (a row in the demo, its fields for the command line) is a method of [`Kind`] or [`Fault`], so the
-//! compiler asks for it. `docs/ADDING_A_FAULT.md` walks through it.
+//! compiler asks for it. What kinds for packets share is in [`packets`]. `docs/ADDING_A_FAULT.md` walks through it.
 
 pub mod connect;
+pub mod corrupt;
+pub mod delay;
 pub mod drop;
+pub mod duplicate;
+mod loss;
+mod packets;
+pub mod rate;
+pub mod reorder;
 
 use std::fmt;
 
@@ -17,7 +24,15 @@ use crate::{
 };
 
 /// All kinds, in the order of help texts and the demo.
-pub const KINDS: &[&dyn Kind] = &[&drop::Drop, &connect::Connect];
+pub const KINDS: &[&dyn Kind] = &[
+    &drop::Drop,
+    &delay::Delay,
+    &rate::Rate,
+    &reorder::Reorder,
+    &duplicate::Duplicate,
+    &corrupt::Corrupt,
+    &connect::Connect,
+];
 
 /// A kind of fault: what can be known without a file.
 pub trait Kind: Sync {

@@ -25,7 +25,19 @@ pub fn open(name: &str) -> Result<File, (PathBuf, io::Error)> {
     let dir = Path::new(DIR);
     fs::DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(|e| (dir.to_owned(), e))?;
     let path = dir.join(name);
-    File::options().create(true).truncate(false).write(true).open(&path).map_err(|e| (path, e))
+    File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(|e| (path, e))
+}
+
+/// Removes the file of a lock. Who does so must keep others from taking it in between.
+pub fn remove(name: &str) -> io::Result<()> {
+    fs::remove_file(Path::new(DIR).join(name))
+}
+
+/// What follows `prefix` in the names of files there.
+pub fn with_prefix(prefix: &str) -> Vec<String> {
+    let entries = fs::read_dir(DIR).into_iter().flatten().flatten();
+    let rest = |name: String| name.strip_prefix(prefix).map(ToOwned::to_owned);
+    entries.filter_map(|entry| rest(entry.file_name().to_string_lossy().into_owned())).collect()
 }
 
 /// How long another kchaos may hold a lock: what is done under one takes a moment. One that was stopped in the middle

@@ -112,8 +112,8 @@ mod tests {
 
     #[test]
     fn shows_exactly_what_was_counted_and_zeros_too() {
-        let counters =
-            Counters { matched: 7, injected: 3, unattributed: 2, skipped: [4, 0, 0, 0, 0, 0, 0, 0, 0, 0] };
+        let mut counters = Counters { matched: 7, injected: 3, unattributed: 2, ..Counters::default() };
+        counters.skipped[Skip::Probability as usize] = 4;
         let snapshot = Snapshot {
             experiment: "x".into(),
             seconds_left: 1.5,

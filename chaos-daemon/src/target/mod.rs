@@ -21,7 +21,10 @@ pub use cgroup::{Cgroup, Hierarchy, Processes, of_process as cgroup_of_process};
 pub(crate) use command::in_words;
 pub use command::{Command, Leftovers, OwnCgroup, remove_leftovers};
 use containers::Containers;
-pub use netns::{NetNs, all as all_namespaces, inside, of_process as namespace_of, own as own_namespace};
+pub use netns::{
+    NetNs, all as all_namespaces, inside, of_process as namespace_of, own as own_namespace,
+    private as private_namespace,
+};
 pub use select::{Member, Selection};
 
 use crate::config::{Problem, Selector, TargetSpec};

@@ -5,14 +5,17 @@ use std::{
     fs::File,
     io,
     net::{Ipv4Addr, UdpSocket},
-    os::{fd::AsRawFd, unix::fs::MetadataExt},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Path, PathBuf},
     sync::Arc,
     thread,
 };
 
 use nix::{
-    sched::{CloneFlags, setns},
+    sched::{CloneFlags, setns, unshare},
     sys::statfs::FsType,
 };
 
@@ -26,6 +29,7 @@ const NSFS: FsType = FsType(0x6e73_6673);
 const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
 
 const OWN: &str = "/proc/self/ns/net";
+const OWN_THREAD: &str = "/proc/thread-self/ns/net";
 
 /// Where `ip netns`, containerd, CRI-O and Docker keep namespaces by name.
 const NAMED: [&str; 2] = ["/run/netns", "/run/docker/netns"];
@@ -54,6 +58,12 @@ impl NetNs {
         }
         let inode = handle.metadata()?.ino();
         Ok(Self { inode, ours: inode == ours, handle })
+    }
+}
+
+impl AsFd for NetNs {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
     }
 }
 
@@ -100,6 +110,19 @@ pub fn own() -> Result<Arc<NetNs>, TargetError> {
     let wrong = |e| TargetError::io(format!("opening {OWN}"), e);
     let ours = std::fs::metadata(OWN).map_err(wrong)?.ino();
     Ok(Arc::new(NetNs::open(OWN, ours).map_err(wrong)?))
+}
+
+/// A new one that nobody is in. It is gone, with all that is in it, when this and its clones are, or we are.
+pub fn private() -> io::Result<Arc<NetNs>> {
+    let ours = std::fs::metadata(OWN)?.ino();
+    let made = thread::scope(|scope| {
+        let work = || {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            NetNs::open(OWN_THREAD, ours)
+        };
+        scope.spawn(work).join()
+    });
+    made.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map(Arc::new)
 }
 
 /// The network namespaces of processes.

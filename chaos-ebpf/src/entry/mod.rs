@@ -2,5 +2,6 @@
 
 mod cgroup_ingress;
 mod connect;
+mod line;
 mod tc_egress;
 mod tc_ingress;

@@ -1,4 +1,4 @@
-//! tc ingress: packets that arrive in a network namespace which is the target as a whole.
+//! tc ingress: packets that arrive for the target, on every device of its network namespaces.
 
 use aya_ebpf::{bindings::TC_ACT_UNSPEC, macros::classifier, programs::TcContext};
 

@@ -58,5 +58,15 @@ pub fn skipped_number(counters: *mut Counters, why: u32) {
 #[inline(always)]
 unsafe fn add_one(at: *mut u64) {
     // SAFETY: the caller's promise.
-    unsafe { asm!("lock *(u64 *)({at} + 0) += {one}", at = in(reg) at, one = in(reg) 1u64) }
+    unsafe { add(at, 1) }
+}
+
+/// The same with another number.
+///
+/// # Safety
+/// As above.
+#[inline(always)]
+pub unsafe fn add(at: *mut u64, much: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { asm!("lock *(u64 *)({at} + 0) += {much}", at = in(reg) at, much = in(reg) much) }
 }

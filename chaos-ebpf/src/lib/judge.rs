@@ -9,14 +9,17 @@ use chaos_common::{
     control,
     counters::{Counters, Skip},
     draw, flow,
-    rule::{FLAG_FLOWS, FLAG_NEW_ONLY, FLAG_SHADOW, Rule},
+    rule::{
+        FLAG_FLOWS, FLAG_NEW_ONLY, FLAG_SHADOW, Rule,
+        action::{self, leaves_on_its_way},
+    },
     scope::{self, Scope},
     table::{MAX_CLAUSES, WORD_BITS, WORDS},
     window::{self, Phase},
 };
 
 use super::{
-    count, kern, log,
+    count, draw as dice, kern, log, plan,
     select::{self, Fit, Found},
 };
 use crate::maps::{KCHAOS_CONTROL, KCHAOS_COUNTERS, KCHAOS_PROTECT, KCHAOS_RULES, KCHAOS_SCOPE};
@@ -212,6 +215,8 @@ pub extern "C" fn kchaos_ask(index: u32, now: u64, barrier: u32, flow: u64, new:
         return ASKED;
     }
     let seen = count::matched(counters);
+    let ordinal = draw::ordinal(kern::cpu(), seen);
+    let goes_on = leaves_on_its_way(rule.action);
     let why = match window::phase(rule, now) {
         Phase::Over => Skip::Deadline as u32 + 1,
         Phase::Off => Skip::Window as u32 + 1,
@@ -223,7 +228,7 @@ pub extern "C" fn kchaos_ask(index: u32, now: u64, barrier: u32, flow: u64, new:
                 && (flow == flow::UNKNOWN || !draw::hit(rule.seed, flow, rule.flows))
             {
                 Skip::Flow as u32 + 1
-            } else if !draw::hit(rule.seed, draw::ordinal(kern::cpu(), seen), rule.threshold) {
+            } else if !dice::hits(rule, ordinal, flow) {
                 Skip::Probability as u32 + 1
             } else if rule.flags & FLAG_SHADOW != 0 {
                 Skip::Shadow as u32 + 1
@@ -233,8 +238,18 @@ pub extern "C" fn kchaos_ask(index: u32, now: u64, barrier: u32, flow: u64, new:
         }
     };
     if why == 0 {
-        return ASKED | LAST | HIT;
+        if !goes_on {
+            return ASKED | LAST | HIT;
+        }
+        if !plan::note(index, plan::HIT, ordinal) {
+            count::skipped(counters, Skip::Failed);
+        }
+        return ASKED;
     }
     count::skipped_number(counters, why - 1);
-    if why == Skip::Shadow as u32 + 1 { ASKED | LAST } else { ASKED }
+    if why == Skip::Probability as u32 + 1 && goes_on && rule.action <= action::RATE {
+        // Should there be no room, it may overtake others.
+        plan::note(index, plan::FOLLOWS, ordinal);
+    }
+    if why == Skip::Shadow as u32 + 1 && !goes_on { ASKED | LAST } else { ASKED }
 }

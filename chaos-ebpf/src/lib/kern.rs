@@ -7,7 +7,8 @@ use aya_ebpf::{
     bindings::{__sk_buff, bpf_hdr_start_off, bpf_sock_addr},
     helpers::generated::{
         bpf_get_current_cgroup_id, bpf_get_netns_cookie, bpf_get_retval, bpf_get_smp_processor_id,
-        bpf_ktime_get_boot_ns, bpf_skb_ancestor_cgroup_id, bpf_skb_cgroup_id, bpf_skb_load_bytes_relative,
+        bpf_ktime_get_boot_ns, bpf_ktime_get_ns, bpf_skb_ancestor_cgroup_id, bpf_skb_cgroup_id,
+        bpf_skb_load_bytes, bpf_skb_load_bytes_relative,
     },
     programs::{SkBuffContext, TcContext},
 };
@@ -17,6 +18,13 @@ use aya_ebpf::{
 pub fn boot_ns() -> u64 {
     // SAFETY: no arguments.
     unsafe { bpf_ktime_get_boot_ns() }
+}
+
+/// `CLOCK_MONOTONIC` in nanoseconds: the clock by which queues hold packets back.
+#[inline(always)]
+pub fn monotonic_ns() -> u64 {
+    // SAFETY: no arguments.
+    unsafe { bpf_ktime_get_ns() }
 }
 
 /// The CPU that runs the program.
@@ -149,6 +157,95 @@ impl Skb {
     pub fn ingress_ifindex(&self) -> u32 {
         // SAFETY: as above.
         unsafe { (*self.0).ingress_ifindex }
+    }
+
+    /// Index of the device the packet is at.
+    #[inline(always)]
+    pub fn device(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.0).ifindex }
+    }
+
+    /// Length in bytes, with its link-layer header.
+    #[inline(always)]
+    pub fn length(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.0).len }
+    }
+
+    /// Length in bytes that its segments have on the wire, with the headers of each.
+    #[inline(always)]
+    pub fn wire_length(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.0).wire_len }
+    }
+
+    /// Into how many packets it is yet to be cut; 0 or 1 for most.
+    #[inline(always)]
+    pub fn segments(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.0).gso_segs }
+    }
+
+    /// `SO_MARK` and whatever else uses it.
+    #[inline(always)]
+    pub fn mark(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.0).mark }
+    }
+
+    /// See [`Self::mark`].
+    #[inline(always)]
+    pub fn set_mark(&self, mark: u32) {
+        // SAFETY: as above, and as in [`Self::set_tag`].
+        unsafe { (&raw mut (*self.0).mark).write_volatile(mark) }
+    }
+
+    /// `SO_PRIORITY`, and the class of queueing disciplines.
+    #[inline(always)]
+    pub fn priority(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.0).priority }
+    }
+
+    /// See [`Self::priority`].
+    #[inline(always)]
+    pub fn set_priority(&self, priority: u32) {
+        // SAFETY: as above, and as in [`Self::set_tag`].
+        unsafe { (&raw mut (*self.0).priority).write_volatile(priority) }
+    }
+
+    /// When it is due to leave (`CLOCK_MONOTONIC`, ns), for queues that look at it; 0 for at once.
+    #[inline(always)]
+    pub fn set_time(&self, ns: u64) {
+        // SAFETY: as above, and as in [`Self::set_tag`].
+        unsafe { (&raw mut (*self.0).tstamp).write_volatile(ns) }
+    }
+
+    /// Its first 16 bytes, link-layer header included.
+    #[inline(always)]
+    pub fn start(&self) -> Option<[u64; 2]> {
+        let mut words = [0u64; 2];
+        // SAFETY: the buffer is 16 bytes long.
+        let failed = unsafe { bpf_skb_load_bytes(self.0.cast(), 0, words.as_mut_ptr().cast(), 16) };
+        if failed == 0 { Some(words) } else { None }
+    }
+
+    /// Where its network header begins: 14 with an Ethernet header, and 0 without (all else is taken for that).
+    #[inline(always)]
+    pub fn network_offset(&self) -> u32 {
+        const ETHERNET: u32 = 14;
+        let mut behind = [0u8; 4];
+        // SAFETY: the buffer is 4 bytes long.
+        let failed = unsafe { bpf_skb_load_bytes(self.0.cast(), ETHERNET, behind.as_mut_ptr().cast(), 4) };
+        // Version, service and length, which are no part of an address or a port by chance.
+        if failed == 0 && self.load::<4>(0) == Some(behind) && self.start_ethertype() { ETHERNET } else { 0 }
+    }
+
+    /// Whether its EtherType stands where an Ethernet header has it.
+    #[inline(always)]
+    fn start_ethertype(&self) -> bool {
+        self.start().is_some_and(|[_, rest]| ((rest >> 32) as u16).swap_bytes() == self.ethertype())
     }
 
     /// The 16 bits of `tc_index`: they travel with the packet through devices, and hardly anyone else uses them.

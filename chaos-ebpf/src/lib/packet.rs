@@ -1,16 +1,19 @@
-//! The way of one packet: whose it is, what it is, which rule hits it.
+//! The way of one packet: whose it is, what it is, which rules hit it, what becomes of it.
 
 use chaos_common::{
     counters::Skip,
+    line::WAY_IN,
     rule::{action, hook},
+    scope::{FLAG_NAMESPACES, Scope},
 };
 
 use super::{
+    act::{self, What},
     flow,
-    judge::{self, Subject, Verdict},
+    judge::{self, Judgement, Subject},
     kern::Skb,
     parse::{self, Headers},
-    select, target,
+    plan, select, target,
 };
 use crate::fault;
 
@@ -31,44 +34,79 @@ pub fn egress(skb: &Skb) -> Option<i32> {
     let flow = flow::of_packet(scope, skb, &headers);
     let Headers { destination, transport, .. } = headers;
     let found = select::of_packet(scope, hook::EGRESS, &destination, transport, true)?;
+    plan::clear();
     let judged = judge::judge(&Subject { found, cgroup, flow: flow.id, new: flow.new });
     // A packet that no rule fits stays as it came.
     if judged.was_asked() {
         skb.set_tag(tag | scope.tag);
     }
-    hit(skb, &judged.verdict()?, fault::drop::egress)
+    let what = What::new(0, transport.protocol(), transport.offset());
+    carry_out(scope, skb, &judged, flow.id, what, fault::drop::egress)
 }
 
-/// A packet that has arrived at a socket of the target: the program's answer if it is hit.
-#[inline(always)]
-pub fn ingress(skb: &Skb) -> Option<i32> {
-    received(skb, skb.cgroup(), fault::drop::ingress)
-}
-
-/// A packet that arrives in a network namespace that is the target as a whole: the program's answer if it is hit.
+/// A packet that arrives at a device, and is for the target: the program's answer if it is hit.
 #[inline(always)]
 pub fn arrival(skb: &Skb) -> Option<i32> {
-    received(skb, target::NAMESPACE, fault::drop::arrival)
+    let scope = judge::scope()?;
+    let tag = skb.tag();
+    if tag & scope.arrival_tag != 0 {
+        return None;
+    }
+    let headers = parse::headers(skb)?;
+    let flow = flow::of_packet(scope, skb, &headers);
+    let found = select::of_packet(scope, hook::ARRIVAL, &headers.source, headers.transport, false)?;
+    let cgroup = if scope.flags & FLAG_NAMESPACES == 0 {
+        target::of_receiver(scope, skb, &headers)?
+    } else {
+        target::NAMESPACE
+    };
+    plan::clear();
+    let judged = judge::judge(&Subject { found, cgroup, flow: flow.id, new: flow.new });
+    if judged.was_asked() && scope.arrival_tag != 0 {
+        skb.set_tag(tag | scope.arrival_tag);
+    }
+    let what = What::new(WAY_IN, headers.transport.protocol(), headers.transport.offset());
+    carry_out(scope, skb, &judged, flow.id, what, fault::drop::arrival)
 }
 
+/// A packet that has arrived at a socket of the target: the program's answer if it is hit. Nothing can be done to it
+/// here but to let it pass or not.
 #[inline(always)]
-fn received(skb: &Skb, cgroup: u64, drop: impl FnOnce() -> i32) -> Option<i32> {
+pub fn ingress(skb: &Skb) -> Option<i32> {
     let scope = judge::scope()?;
     let headers = parse::headers(skb)?;
     let flow = flow::of_packet(scope, skb, &headers);
     let Headers { source, transport, .. } = headers;
     let found = select::of_packet(scope, hook::INGRESS, &source, transport, false)?;
-    let subject = Subject { found, cgroup, flow: flow.id, new: flow.new };
-    hit(skb, &judge::judge(&subject).verdict()?, drop)
+    let subject = Subject { found, cgroup: skb.cgroup(), flow: flow.id, new: flow.new };
+    drop_it(skb, &judge::judge(&subject), fault::drop::ingress)
 }
 
-/// Applies the rule's effect and counts it.
+/// Carries out what was decided at a device: the packet is lost, or what was noted is done to it.
 #[inline(always)]
-fn hit(skb: &Skb, verdict: &Verdict, drop: impl FnOnce() -> i32) -> Option<i32> {
+fn carry_out(
+    scope: &Scope,
+    skb: &Skb,
+    judged: &Judgement,
+    flow: u64,
+    what: What,
+    lose: impl Fn() -> i32,
+) -> Option<i32> {
+    if let Some(answer) = drop_it(skb, judged, &lose) {
+        plan::settle_lost();
+        return Some(answer);
+    }
+    act::act(scope, skb, flow, what, &lose)
+}
+
+/// Loses the packet if the rule that hits says so, and counts it.
+#[inline(always)]
+fn drop_it(skb: &Skb, judged: &Judgement, lose: impl FnOnce() -> i32) -> Option<i32> {
+    let verdict = judged.verdict()?;
     if verdict.rule.action != action::DROP {
         verdict.skipped(Skip::Failed);
         return None;
     }
     verdict.injected(skb);
-    Some(drop())
+    Some(lose())
 }

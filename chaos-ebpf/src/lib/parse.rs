@@ -12,7 +12,8 @@ const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// The protocol number of TCP.
 pub const TCP: u8 = 6;
-const UDP: u8 = 17;
+/// The protocol number of UDP.
+pub const UDP: u8 = 17;
 const UDPLITE: u8 = 136;
 const SCTP: u8 = 132;
 const DCCP: u8 = 33;
@@ -219,6 +220,23 @@ pub extern "C" fn kchaos_extensions(skb: *mut __sk_buff, next: u32) -> u64 {
         next = h[0];
     }
     UNREADABLE
+}
+
+/// How long the transport header is, and where in it the checksum is, for protocols that have data and one.
+#[inline(always)]
+pub fn data_after(skb: &Skb, protocol: u8, transport: u32) -> Option<(u32, u32)> {
+    const TCP_LENGTH: u32 = 12;
+    const TCP_CHECKSUM: u32 = 16;
+    const UDP_HEADER: u32 = 8;
+    const UDP_CHECKSUM: u32 = 6;
+    match protocol {
+        TCP => {
+            let [length] = skb.load(transport + TCP_LENGTH)?;
+            Some((u32::from(length >> 4) * 4, TCP_CHECKSUM))
+        }
+        UDP => Some((UDP_HEADER, UDP_CHECKSUM)),
+        _ => None,
+    }
 }
 
 /// The [`Transport`] that begins at `offset`.

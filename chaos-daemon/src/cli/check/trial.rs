@@ -52,6 +52,15 @@ const fn trials(feature: Feature) -> &'static [Trial] {
         Feature::CgroupIngress => {
             const { &[Trial { fault: "kind = \"drop\"\nprotocol = \"udp\"\ndirection = \"ingress\"", ..PACKET }] }
         }
+        Feature::DelayLine => {
+            const {
+                &[Trial {
+                    fault: "kind = \"delay\"\nprotocol = \"udp\"\ndelay = \"50ms\"",
+                    expected: Fate::Late,
+                    ..PACKET
+                }]
+            }
+        }
         Feature::CgroupConnect => {
             const {
                 &[

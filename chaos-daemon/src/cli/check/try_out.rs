@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::cli::{Exit, Failure, output};
 
 /// How long a packet over the loopback is waited for. It arrives while it is sent; this is for very slow machines.
-const PATIENCE: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// From when on a packet was delayed, and not held up by a busy machine.
+const LATE: Duration = Duration::from_millis(50);
 
 /// Arguments of the trial's process.
 #[derive(Debug, clap::Args)]
@@ -36,6 +39,8 @@ pub enum What {
 pub enum Fate {
     /// The packet arrived, the call succeeded.
     Passed,
+    /// The packet arrived, as late as the trial's fault makes it.
+    Late,
     /// The packet did not arrive.
     Lost,
     /// The call failed with this errno.
@@ -62,10 +67,19 @@ fn fate(what: What, address: IpAddr) -> Fate {
         }
     };
     let result = match what {
-        What::Packet => return if arrives(&socket).is_ok() { Fate::Passed } else { Fate::Lost },
+        What::Packet => return packet(&socket),
         What::Call => socket.local_addr().and_then(|own| socket.connect(own)),
     };
     result.map_or_else(|error| Fate::Failed(error.raw_os_error().unwrap_or_default()), |()| Fate::Passed)
+}
+
+fn packet(socket: &UdpSocket) -> Fate {
+    let sent = Instant::now();
+    match arrives(socket) {
+        Ok(()) if sent.elapsed() >= LATE => Fate::Late,
+        Ok(()) => Fate::Passed,
+        Err(_) => Fate::Lost,
+    }
 }
 
 fn arrives(socket: &UdpSocket) -> io::Result<()> {

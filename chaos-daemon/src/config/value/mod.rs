@@ -3,28 +3,36 @@
 //! Every type parses from a string ([`FromStr`]), so that a value means the same in a file and in a flag of
 //! `kchaos inject`. An error says what is wrong and, behind [`HELP_MARK`], what would be right.
 
+mod count;
+mod direction;
 mod duration;
 mod errno;
 mod peer;
 mod pick;
 mod ports;
 mod protocol;
+mod rate;
 mod seed;
 mod share;
+mod size;
 mod truth;
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 
 use serde::de::{self, Visitor};
 
+pub use count::Count;
+pub use direction::Direction;
 pub use duration::Span;
 pub use errno::Errno;
 pub use peer::{Host, Peer};
 pub use pick::Pick;
 pub use ports::{PortRange, Ports};
 pub use protocol::Protocol;
+pub use rate::Rate;
 pub use seed::Seed;
 pub use share::Share;
+pub use size::Size;
 pub use truth::Truth;
 
 use super::section::HELP_MARK;

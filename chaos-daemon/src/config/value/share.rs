@@ -16,6 +16,11 @@ impl Share {
     /// All of it.
     pub const ALL: Self = Self(1.0);
 
+    /// As a number, 0 to 1.
+    pub const fn fraction(self) -> f64 {
+        self.0
+    }
+
     /// On the kernel's scale.
     pub fn threshold(self) -> u64 {
         draw::threshold(self.0)

@@ -16,14 +16,17 @@ use std::net::IpAddr;
 
 use chaos_common::{
     draw::rule_seed,
-    rule::{FLAG_FLOWS, FLAG_NEW_ONLY, FLAG_SHADOW, Rule},
-    scope::{self, FLAG_PROTECTED_CGROUPS, MAX_NEW_FLOWS, Scope},
+    line::{DEFAULT_BYTES, DEFAULT_PACKETS},
+    pattern,
+    rule::{FLAG_FLOWS, FLAG_NEW_ONLY, FLAG_SHADOW, Rule, action},
+    scope::{self, FLAG_PROTECTED_CGROUPS, MAX_FLOWS, MAX_NEW_FLOWS, Scope},
     table::{Block, HOOKS, Row, RowId, ShortCut, WORDS},
 };
 
 use crate::{
     config::{Experiment, Mode, Problem},
     guard::protected::Protected,
+    line::Room,
 };
 use addresses::Trie;
 use clauses::Clauses;
@@ -63,6 +66,8 @@ pub struct Tables {
     pub rows: Vec<Row>,
     /// Ids of protected cgroups.
     pub protected_cgroups: Vec<u64>,
+    /// What may wait in the delay line.
+    pub room: Room,
 }
 
 impl Tables {
@@ -135,6 +140,7 @@ impl Tables {
             short_cuts,
             rows: rows.into_rows(),
             protected_cgroups,
+            room: Room { packets: DEFAULT_PACKETS, bytes: DEFAULT_BYTES },
         }
     }
 
@@ -155,8 +161,20 @@ impl Tables {
             blocks: self.blocks.len(),
             short_cuts: self.short_cuts.len(),
             new_flows: if self.scope.flags & scope::FLAG_NEW_FLOWS == 0 { 0 } else { MAX_NEW_FLOWS },
+            flows: if self.rules.iter().any(remembers_flows) { MAX_FLOWS } else { 0 },
+            waiting: if self.rules.iter().any(makes_wait) { self.room.packets as usize } else { 0 },
         }
     }
+}
+
+/// Whether a rule sends packets into the delay line.
+fn makes_wait(rule: &Rule) -> bool {
+    matches!(rule.action, action::DELAY | action::RATE | action::REORDER)
+}
+
+/// Whether a rule knows something of each connection.
+fn remembers_flows(rule: &Rule) -> bool {
+    makes_wait(rule) || pattern::is_of_flows(rule.pattern)
 }
 
 /// What the programs must find out about packets because some rule asks.

@@ -2,7 +2,8 @@
 
 use chaos_common::{
     MAX_RULES,
-    scope::MAX_NEW_FLOWS,
+    line::DEFAULT_PACKETS,
+    scope::{MAX_FLOWS, MAX_NEW_FLOWS},
     table::{MAX_BLOCKS, MAX_ROWS, MAX_SHORT_CUTS, RowId},
 };
 
@@ -21,6 +22,10 @@ pub struct Size {
     pub short_cuts: usize,
     /// Connections whose beginning is remembered.
     pub new_flows: usize,
+    /// Connections of which something else is.
+    pub flows: usize,
+    /// Packets that may wait.
+    pub waiting: usize,
 }
 
 impl Size {
@@ -31,6 +36,8 @@ impl Size {
         blocks: MAX_BLOCKS,
         short_cuts: MAX_SHORT_CUTS,
         new_flows: MAX_NEW_FLOWS,
+        flows: MAX_FLOWS,
+        waiting: DEFAULT_PACKETS as usize,
     };
 
     /// With room for host names that get more addresses.
@@ -43,6 +50,8 @@ impl Size {
             blocks: room(self.blocks, 64, MAX_BLOCKS),
             short_cuts: room(self.short_cuts, 128, MAX_SHORT_CUTS),
             new_flows: self.new_flows.max(1),
+            flows: self.flows.max(1),
+            waiting: self.waiting.max(1),
         }
     }
 

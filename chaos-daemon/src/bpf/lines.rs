@@ -1,0 +1,139 @@
+//! The delay lines of an experiment: one in each network namespace of its target, with our programs on it.
+//!
+//! What must stay true: a program that may send packets into the line is attached only where there is one. Where none
+//! can be made, nothing is attached.
+
+use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
+
+use aya::maps::{Array, HashMap, MapData};
+use chaos_common::line::{BYTES_IN, BYTES_OUT, Waiting};
+
+use super::{
+    BpfError, Fails, Feature, Level, Object,
+    feature::forced,
+    tc::{At, Link},
+};
+use crate::{
+    engine::monotonic_ns,
+    line::{self, Line, Room, Way},
+    target::{NetNs, inside},
+};
+
+const TOTALS: &str = "KCHAOS_LINE";
+const WAITING: &str = "KCHAOS_WAITING";
+
+/// The lines to make: number of the experiment on this host, and what may wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// See `chaos_common::line::index`.
+    pub number: u32,
+    /// In all namespaces together.
+    pub room: Room,
+}
+
+/// Where the packets of a namespace wait.
+pub(super) enum Waits {
+    /// No fault makes any wait.
+    Nowhere,
+    /// There should be a line, and there is none.
+    Missing,
+    /// Here. The links go before the devices that they are on.
+    Here {
+        /// On the devices of the line.
+        _links: Vec<Link>,
+        /// The devices.
+        line: Line,
+    },
+}
+
+impl Waits {
+    /// Whether packets cannot wait that should.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing)
+    }
+
+    /// An error if there was a line, and it does not work any more: somebody has removed its device.
+    pub(super) fn check(&self, namespace: u64) -> Result<(), BpfError> {
+        match self {
+            Self::Here { line, .. } if !line.works() => Err(BpfError::LineGone { namespace }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Object {
+    /// Makes a line in `namespace`, if a fault needs one. Where it fails and that is no reason not to start, it is said,
+    /// and the namespace is left alone.
+    pub(super) fn open_line(&mut self, namespace: &Arc<NetNs>, fails: Fails) -> Result<Waits, BpfError> {
+        let Some(Wanted { number, room }) =
+            self.line.filter(|_| self.levels.contains_key(&Feature::DelayLine))
+        else {
+            return Ok(Waits::Nowhere);
+        };
+        let way = forced(Feature::DelayLine).then_some(Way::Tap);
+        let opened = line::open(namespace, number, room, way).map_err(BpfError::from);
+        match (opened.and_then(|line| self.attach_line(line)), fails) {
+            (Ok(waits), _) => Ok(waits),
+            (Err(error), Fails::Start) => Err(error),
+            (Err(error), Fails::Device) => {
+                self.remarks.push(format!(
+                    "network namespace {}, which joined later, is left alone: {error}",
+                    namespace.inode
+                ));
+                Ok(Waits::Missing)
+            }
+        }
+    }
+
+    fn attach_line(&mut self, line: Line) -> Result<Waits, BpfError> {
+        let mut links = Vec::new();
+        for hook in line.hooks() {
+            let line::Hook { namespace, index, name, side, program } = hook;
+            let at = At { namespace, index: *index, device: name, side: *side };
+            inside(namespace, || self.attach_tc(Feature::DelayLine, program, &at, &mut links))??;
+        }
+        if line.way() == Way::Tap {
+            self.levels.insert(Feature::DelayLine, Level::Reduced);
+        }
+        Ok(Waits::Here { _links: links, line })
+    }
+
+    /// Namespaces that belong to lines themselves.
+    pub(super) fn line_namespaces(&self) -> BTreeSet<u64> {
+        let lines = self.namespaces.values().filter_map(|namespace| match &namespace.waits {
+            Waits::Here { line, .. } => Some(line.hooks()),
+            _ => None,
+        });
+        lines.flatten().map(|hook| hook.namespace.inode).collect()
+    }
+
+    /// How packets wait, where any do.
+    pub fn line_ways(&self) -> Vec<(u64, Way)> {
+        let ways = self.namespaces.iter().filter_map(|(inode, namespace)| match &namespace.waits {
+            Waits::Here { line, .. } => Some((*inode, line.way())),
+            _ => None,
+        });
+        ways.collect()
+    }
+
+    /// Waits until nothing waits in the lines any more, but not for longer than `patience`. New packets must not come.
+    pub fn drain(&self, patience: Duration) -> Result<(), BpfError> {
+        const LOOK: Duration = Duration::from_millis(1);
+        if !self.levels.contains_key(&Feature::DelayLine) {
+            return Ok(());
+        }
+        let totals: Array<&MapData, u64> = self.read(TOTALS)?;
+        let until = monotonic_ns() + u64::try_from(patience.as_nanos()).unwrap_or(0);
+        let total = |number| totals.get(&number, 0).map_err(|error| BpfError::Map { name: TOTALS, error });
+        while total(BYTES_IN)? != total(BYTES_OUT)? && monotonic_ns() < until {
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Packets that went into the lines and have not come out. When the lines are gone, they are lost.
+    pub fn waiting(&self) -> Result<u64, BpfError> {
+        let waiting: HashMap<&MapData, u32, Waiting> = self.read(WAITING)?;
+        Ok(waiting.keys().flatten().count() as u64)
+    }
+}

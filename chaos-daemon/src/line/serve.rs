@@ -1,0 +1,261 @@
+//! The thread that serves a TAP: reads frames, keeps them until they are due, and writes them back as they were.
+//!
+//! It never waits for anything but the device, the next release time and the end. It is no task of the runtime, whose
+//! threads would be late for both.
+
+use std::{
+    fs::File,
+    io::{self, PipeReader, PipeWriter, Read, Write},
+    os::fd::AsFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use chaos_common::line::{HORIZON_NS, RELEASE_OFFSET};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, ppoll},
+    sys::{prctl::set_timerslack, time::TimeSpec},
+};
+
+use super::queue::{Queue, Room, Waiting};
+use crate::engine::monotonic_ns;
+
+/// Length of the `struct virtio_net_hdr` before each frame.
+const HEADER: usize = 10;
+
+/// Where the release time is.
+const RELEASE: usize = HEADER + RELEASE_OFFSET;
+
+/// The shortest that makes sense: an Ethernet header.
+const SHORTEST: usize = HEADER + 14;
+
+/// More than the longest frame: 64 KiB of packet, Ethernet header, VLAN tags.
+const LONGEST: usize = HEADER + (64 << 10) + 256;
+
+/// A frame that is that late was not delayed but held up, as we were stopped: nobody waits for it any more.
+const LATE_NS: u64 = 2_000_000_000;
+
+/// Frames that are read before it is looked whether others are due.
+const BATCH: usize = 64;
+
+/// What is still waiting in the end is sent on, but not for longer than this.
+const FLUSH_NS: u64 = 100_000_000;
+
+/// What has become of frames. What was read and is in none of the others is waiting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Came in.
+    pub read: u64,
+    /// Went back, when they were due.
+    pub written: u64,
+    /// Dropped: more than 2 s late, as we were stopped.
+    pub late: u64,
+    /// Dropped: no room.
+    pub full: u64,
+    /// Dropped: not stamped by our programs.
+    pub foreign: u64,
+    /// Dropped: the device did not take them back.
+    pub refused: u64,
+}
+
+/// The same, while they are counted.
+#[derive(Debug, Default)]
+struct Tally {
+    read: AtomicU64,
+    written: AtomicU64,
+    late: AtomicU64,
+    full: AtomicU64,
+    foreign: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// The thread. It ends, and the device with it, when this is dropped.
+#[derive(Debug)]
+pub struct Server {
+    /// The thread hears of its end.
+    stop: Option<PipeWriter>,
+    thread: Option<JoinHandle<()>>,
+    tally: Arc<Tally>,
+}
+
+impl Server {
+    /// Starts it, for a TAP that does not block.
+    pub fn start(tap: File, room: Room) -> io::Result<Self> {
+        let (heard, stop) = io::pipe()?;
+        let tally = Arc::new(Tally::default());
+        let server = Worker {
+            tap,
+            stop: heard,
+            queue: Queue::new(room),
+            buffer: vec![0; LONGEST].into(),
+            tally: tally.clone(),
+        };
+        let thread = thread::Builder::new().name("kchaos-line".into()).spawn(move || server.run())?;
+        Ok(Self { stop: Some(stop), thread: Some(thread), tally })
+    }
+
+    /// What it has counted so far.
+    pub fn counts(&self) -> Counts {
+        let Tally { read, written, late, full, foreign, refused } = &*self.tally;
+        Counts {
+            written: written.load(Relaxed),
+            late: late.load(Relaxed),
+            full: full.load(Relaxed),
+            foreign: foreign.load(Relaxed),
+            refused: refused.load(Relaxed),
+            // Last, as a frame is counted here first: the others never add up to more.
+            read: read.load(Relaxed),
+        }
+    }
+
+    /// Whether it is at work. It ends by itself if the device is removed.
+    pub fn runs(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            tracing::warn!("the thread of a delay line has panicked");
+        }
+    }
+}
+
+/// What the thread works with.
+struct Worker {
+    tap: File,
+    stop: PipeReader,
+    queue: Queue,
+    buffer: Box<[u8]>,
+    tally: Arc<Tally>,
+}
+
+/// What there is to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Work,
+    End,
+}
+
+impl Worker {
+    fn run(mut self) {
+        // Of this thread only: the kernel may be late by that much, and takes 50 µs if nothing is said.
+        if let Err(error) = set_timerslack(1) {
+            tracing::debug!("timers of a delay line: {error}");
+        }
+        if let Err(error) = self.serve() {
+            tracing::warn!("a delay line ended, and packets in it are lost: {error}");
+        }
+    }
+
+    /// To the end, or until the device is gone.
+    fn serve(&mut self) -> io::Result<()> {
+        loop {
+            let more = self.read()?;
+            self.write_due();
+            if self.wait(more)? == Next::End {
+                self.flush();
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads what there is, and answers whether there may be more.
+    fn read(&mut self) -> io::Result<bool> {
+        for _ in 0..BATCH {
+            match self.tap.read(&mut self.buffer) {
+                Ok(length) => self.keep(length),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    fn keep(&mut self, length: usize) {
+        add(&self.tally.read);
+        let frame = self.buffer.get(..length).unwrap_or_default();
+        let latest = monotonic_ns().saturating_add(HORIZON_NS);
+        match release(frame) {
+            Some(release) if length < LONGEST && release <= latest => {
+                if self.queue.push(release, frame).is_err() {
+                    add(&self.tally.full);
+                }
+            }
+            _ => add(&self.tally.foreign),
+        }
+    }
+
+    fn write_due(&mut self) {
+        let now = monotonic_ns();
+        while let Some(waiting) = self.queue.pop(now) {
+            if now - waiting.release > LATE_NS {
+                add(&self.tally.late);
+            } else {
+                self.write(&waiting);
+            }
+        }
+    }
+
+    fn write(&mut self, waiting: &Waiting) {
+        loop {
+            match self.tap.write(&waiting.frame) {
+                Ok(_) => return add(&self.tally.written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    tracing::trace!("writing a frame back: {error}");
+                    return add(&self.tally.refused);
+                }
+            }
+        }
+    }
+
+    /// Until a frame comes, one is due, or this is to end.
+    fn wait(&self, more: bool) -> io::Result<Next> {
+        let left = self.queue.next().map(|release| release.saturating_sub(monotonic_ns()));
+        let timeout = if more { Some(Duration::ZERO) } else { left.map(nap) };
+        let mut both = [
+            PollFd::new(self.stop.as_fd(), PollFlags::empty()),
+            PollFd::new(self.tap.as_fd(), PollFlags::POLLIN),
+        ];
+        match ppoll(&mut both, timeout.map(TimeSpec::from), None) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        // Nothing is ever written to the pipe: it hangs up.
+        Ok(if both[0].any() == Some(true) { Next::End } else { Next::Work })
+    }
+
+    /// In the end, what waits need not wait any longer.
+    fn flush(&mut self) {
+        let until = monotonic_ns() + FLUSH_NS;
+        while monotonic_ns() < until {
+            let Some(waiting) = self.queue.pop(u64::MAX) else { return };
+            self.write(&waiting);
+        }
+    }
+}
+
+/// How long to sleep when there is so much time left. The kernel lets a poll be late by a thousandth of its timeout,
+/// so a long wait is cut short, and what remains is waited for once more.
+fn nap(left: u64) -> Duration {
+    Duration::from_nanos(if left > 500_000 { left - left / 500 } else { left })
+}
+
+/// When a frame is due.
+fn release(frame: &[u8]) -> Option<u64> {
+    let stamp = frame.get(RELEASE..SHORTEST)?;
+    stamp.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes))
+}
+
+fn add(count: &AtomicU64) {
+    count.fetch_add(1, Relaxed);
+}

@@ -1,0 +1,23 @@
+//! The delay line's own devices: at the far end of a veth pair, and where packets come out again.
+
+use aya_ebpf::{macros::classifier, programs::TcContext};
+
+use crate::lib::{kern, line};
+
+/// tc ingress of the far end: into the queue.
+#[classifier]
+pub fn kchaos_line_fork(ctx: TcContext) -> i32 {
+    line::fork(&kern::Skb::from(&ctx))
+}
+
+/// tc egress of the far end, before its queue.
+#[classifier]
+pub fn kchaos_line_wait(ctx: TcContext) -> i32 {
+    line::hold(&kern::Skb::from(&ctx))
+}
+
+/// tc ingress of the device in the target's namespace.
+#[classifier]
+pub fn kchaos_line_exit(ctx: TcContext) -> i32 {
+    line::check_out(&kern::Skb::from(&ctx))
+}

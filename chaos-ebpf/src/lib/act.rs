@@ -1,0 +1,233 @@
+//! Does what was noted for a packet ([`super::plan`]): flips bits, sends copies, and makes it wait.
+//!
+//! Delays add up, and a packet that is due earlier than the one before it in its connection waits for that one, unless
+//! it is to be out of order. What must stay true: every rule that was noted is counted once, when it is known what
+//! became of it.
+
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT};
+use chaos_common::{
+    corrupt::{DISCARDED, OUTCOME},
+    counters::Skip,
+    delay::LONGEST_NS,
+    rule::action,
+    scope::Scope,
+};
+
+use super::{
+    judge,
+    kern::{self, Skb},
+    line,
+    plan::{self, HIT, INJECTED, NOTES, Note},
+};
+use crate::{
+    fault,
+    maps::{KCHAOS_ORDER, KCHAOS_RULES},
+};
+
+/// What is known of the packet, packed into one number: its way, its protocol, and where its transport header begins.
+#[derive(Clone, Copy)]
+pub struct What(u32);
+
+impl What {
+    /// `way`: 0 or [`WAY_IN`]; `transport`: counted from the network header.
+    #[inline(always)]
+    pub const fn new(way: u32, protocol: u8, transport: u32) -> Self {
+        Self((way & 1) << 24 | (protocol as u32) << 16 | transport & 0xffff)
+    }
+
+    #[inline(always)]
+    const fn way(self) -> u32 {
+        self.0 >> 24 & 1
+    }
+
+    #[inline(always)]
+    const fn protocol(self) -> u8 {
+        (self.0 >> 16) as u8
+    }
+
+    #[inline(always)]
+    const fn transport(self) -> u32 {
+        self.0 & 0xffff
+    }
+}
+
+/// In what rules want: how long the packet must wait, in ns.
+const WAIT: u64 = (1 << 56) - 1;
+/// In what rules want: it need not keep its place among the others.
+const OUT_OF_ORDER: u64 = 1 << 60;
+/// In what rules want: a copy of it.
+const COPY: u64 = 1 << 61;
+/// In what rules want: it is to be lost.
+const LOSE: u64 = 1 << 62;
+/// In what rules want: it must not overtake those before it.
+const IN_ORDER: u64 = 1 << 63;
+
+/// What becomes of a packet.
+pub mod fate {
+    /// It goes on.
+    pub const GOES_ON: u32 = 0;
+    /// It is lost.
+    pub const LOST: u32 = 1;
+    /// It waits in the line.
+    pub const WAITS: u32 = 2;
+    /// A copy waits in its place.
+    pub const COPY_WAITS: u32 = 3;
+}
+
+/// Does what was noted: the program's answer, if the packet does not simply go on.
+#[inline(always)]
+pub fn act(scope: &Scope, skb: &Skb, flow: u64, what: What, lose: impl FnOnce() -> i32) -> Option<i32> {
+    if plan::count() == 0 {
+        return None;
+    }
+    // Two calls side by side and not one in the other: all stacks together have 512 bytes.
+    let wanted = kchaos_wanted(skb.context(), flow, what.0);
+    match kchaos_carry_out(skb.context(), flow, what.0, wanted) {
+        fate::LOST => Some(lose()),
+        fate::WAITS => Some(line::send(scope)),
+        fate::COPY_WAITS => Some(TC_ACT_SHOT),
+        _ => None,
+    }
+}
+
+/// Does what was noted; answers with one of [`fate`]. A global function (see [`super`]), like those below.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn kchaos_carry_out(skb: *mut __sk_buff, flow: u64, what: u32, wanted: u64) -> u32 {
+    let (skb, what) = (&Skb::from(skb), What(what));
+    if wanted & LOSE != 0 {
+        plan::settle_lost();
+        return fate::LOST;
+    }
+    let now = kern::monotonic_ns();
+    let release = release(flow, what.way(), now, wanted);
+    let copy = wanted & COPY != 0;
+    if release <= now {
+        plan::settle_all(action::DELAY..=action::REORDER, INJECTED);
+        copy_here(skb, what, copy);
+        return fate::GOES_ON;
+    }
+    let refused = kchaos_check_in(skb.context(), release, what.0);
+    if refused == 0 {
+        plan::settle_all(action::DELAY..=action::REORDER, INJECTED);
+        return if copy { copy_into_line(skb) } else { fate::WAITS };
+    }
+    plan::settle_all(action::DELAY..=action::REORDER, refused - 1);
+    if refused - 1 == Skip::Overflow as u32 {
+        plan::settle_lost();
+        return fate::LOST;
+    }
+    copy_here(skb, what, copy);
+    fate::GOES_ON
+}
+
+/// Sends a copy of the packet on from where it is.
+#[inline(always)]
+fn copy_here(skb: &Skb, what: What, copy: bool) {
+    if copy {
+        let how = sent(fault::duplicate::send(skb, skb.device(), what.way()));
+        plan::settle_all(action::DUPLICATE..=action::DUPLICATE, how);
+    }
+}
+
+/// Sends a copy into the line. It has the number of the packet, which takes another one; if it cannot, the copy is the
+/// packet now.
+#[inline(always)]
+fn copy_into_line(skb: &Skb) -> u32 {
+    let Some(scope) = judge::scope() else { return fate::WAITS };
+    let went = fault::duplicate::send(skb, scope.line, 0);
+    let two = went && line::check_in_copy(skb);
+    plan::settle_all(action::DUPLICATE..=action::DUPLICATE, sent(two));
+    if went && !two { fate::COPY_WAITS } else { fate::WAITS }
+}
+
+#[inline(always)]
+const fn sent(was: bool) -> u32 {
+    if was { INJECTED } else { Skip::Failed as u32 }
+}
+
+/// When the packet is due, by the monotonic clock.
+#[inline(always)]
+fn release(flow: u64, way: u32, now: u64, wanted: u64) -> u64 {
+    let wait = wanted & WAIT;
+    let due = now.wrapping_add(if wait > LONGEST_NS { LONGEST_NS } else { wait });
+    if wanted & OUT_OF_ORDER != 0 || wanted & IN_ORDER == 0 {
+        return due;
+    }
+    let key = flow ^ u64::from(way);
+    let Some(last) = KCHAOS_ORDER.get_ptr_mut(key) else {
+        // Without room the order of this connection is not kept.
+        let _no_room = KCHAOS_ORDER.insert(key, due, 0);
+        return due;
+    };
+    // SAFETY: the entry of a map. Volatile: other CPUs may write it, too.
+    unsafe {
+        let last_due = last.read_volatile();
+        if last_due > due {
+            return last_due;
+        }
+        last.write_volatile(due);
+        due
+    }
+}
+
+/// What all noted rules want, put together.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn kchaos_wanted(skb: *mut __sk_buff, flow: u64, what: u32) -> u64 {
+    let (mut wanted, mut number) = (0u64, 0);
+    loop {
+        let one = kchaos_act(skb, number, flow, what);
+        let wait = (wanted & WAIT).wrapping_add(one & WAIT);
+        wanted = kern::forgotten((wanted | one) & !WAIT | wait & WAIT, flow);
+        number += 1;
+        if number == NOTES as u32 {
+            return wanted;
+        }
+    }
+}
+
+/// What one noted rule wants; it is done at once if nothing depends on others.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn kchaos_act(skb: *mut __sk_buff, number: u32, flow: u64, what: u32) -> u64 {
+    if u64::from(number) >= plan::count() {
+        return 0;
+    }
+    let (skb, what) = (&Skb::from(skb), What(what));
+    let Some(Note { rule, why, ordinal }) = plan::get(number) else { return 0 };
+    let Some(rule) = KCHAOS_RULES.get(rule) else { return 0 };
+    if why != HIT {
+        return IN_ORDER;
+    }
+    match rule.action {
+        action::DELAY => fault::delay::wait(rule, ordinal) & WAIT | IN_ORDER,
+        action::RATE => {
+            fault::rate::wait(rule, flow, kern::monotonic_ns(), skb.wire_length()) & WAIT | IN_ORDER
+        }
+        action::REORDER => rule.numbers[0] & WAIT | OUT_OF_ORDER,
+        action::DUPLICATE => COPY,
+        action::CORRUPT => {
+            if rule.numbers[OUTCOME] == DISCARDED {
+                plan::settle_one(number, INJECTED);
+                return LOSE;
+            }
+            let done = fault::corrupt::flip(skb, rule, ordinal, what.protocol(), what.transport());
+            plan::settle_one(number, sent(done));
+            0
+        }
+        _ => 0,
+    }
+}
+
+/// 0, or one more than the number of the [`Skip`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn kchaos_check_in(skb: *mut __sk_buff, release: u64, what: u32) -> u32 {
+    let Some(scope) = judge::scope() else { return Skip::Failed as u32 + 1 };
+    let what = What(what);
+    match line::check_in(scope, &Skb::from(skb), release, what.way(), what.protocol()) {
+        Ok(()) => 0,
+        Err(why) => why as u32 + 1,
+    }
+}

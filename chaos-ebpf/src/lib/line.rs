@@ -1,0 +1,172 @@
+//! The delay line: how a packet gets in, and out again. Its layout is in [`chaos_common::line`].
+//!
+//! What must stay true: a packet that does not get in is as it was before; one that comes out is as it was when it went
+//! in, and goes on exactly where it was taken away. What is in the table of waiting packets has not come out (yet).
+
+use aya_ebpf::{
+    bindings::{BPF_NOEXIST, TC_ACT_SHOT, TC_ACT_UNSPEC},
+    helpers::generated::{bpf_clone_redirect, bpf_redirect, bpf_skb_change_type, bpf_skb_store_bytes},
+};
+use chaos_common::{
+    counters::Skip,
+    line::{BYTES_IN, BYTES_OUT, STRANGERS, WAY_IN, Waiting, id},
+    scope::{FLAG_LINE_CUTS, Scope},
+};
+
+use super::{
+    count,
+    kern::{self, Skb},
+    parse::TCP,
+};
+use crate::maps::{KCHAOS_LINE, KCHAOS_NUMBER, KCHAOS_WAITING};
+
+/// Length of an Ethernet header; its addresses are all but two bytes of it.
+const ETHERNET: u32 = 14;
+const ADDRESSES: u32 = 12;
+
+/// Writes a packet down as waiting until `release` (ns on the monotonic clock), so that it can be sent into the line.
+pub fn check_in(scope: &Scope, skb: &Skb, release: u64, way: u32, protocol: u8) -> Result<(), Skip> {
+    if scope.line == 0 || skb.network_offset() != ETHERNET {
+        return Err(Skip::Failed);
+    }
+    if scope.flags & FLAG_LINE_CUTS != 0 && protocol != TCP && skb.segments() > 1 {
+        return Err(Skip::Failed);
+    }
+    let length = skb.length();
+    if total(BYTES_IN).wrapping_sub(total(BYTES_OUT)).wrapping_add(u64::from(length)) > scope.line_bytes {
+        return Err(Skip::Overflow);
+    }
+    let mut packet = Waiting {
+        addresses: [0; 2],
+        length,
+        device: skb.device(),
+        mark: skb.mark(),
+        priority: skb.priority(),
+        tag: skb.tag(),
+        way,
+    };
+    let Some(addresses) = skb.start() else { return Err(Skip::Failed) };
+    packet.addresses = addresses;
+    let number = next_number();
+    if KCHAOS_WAITING.insert(number, packet, u64::from(BPF_NOEXIST)).is_err() {
+        return Err(Skip::Overflow);
+    }
+    let ticket = [release as u32, (release >> 32) as u32, number];
+    if !write_start(skb, ticket) {
+        let _gone = KCHAOS_WAITING.remove(number);
+        return Err(Skip::Failed);
+    }
+    add(BYTES_IN, u64::from(length));
+    Ok(())
+}
+
+/// The same for the packet of which a copy has just been sent into the line: only its number must be another.
+#[inline(always)]
+pub fn check_in_copy(skb: &Skb) -> bool {
+    let Some([release, rest]) = skb.start() else { return false };
+    // SAFETY: it is copied at once; should the copy be out already, what it was is still the same.
+    let Some(packet) = (unsafe { KCHAOS_WAITING.get(rest as u32) }) else { return false };
+    let (packet, number) = (*packet, next_number());
+    if KCHAOS_WAITING.insert(number, packet, u64::from(BPF_NOEXIST)).is_err() {
+        return false;
+    }
+    if !write_start(skb, [release as u32, (release >> 32) as u32, number]) {
+        let _gone = KCHAOS_WAITING.remove(number);
+        return false;
+    }
+    add(BYTES_IN, u64::from(packet.length));
+    true
+}
+
+/// Sends the packet into the line; the answer of its program.
+#[inline(always)]
+pub fn send(scope: &Scope) -> i32 {
+    // SAFETY: a plain helper call.
+    unsafe { bpf_redirect(scope.line, 0) as i32 }
+}
+
+/// At the far end of the line in the kernel: a copy waits in the place of the packet, because the copy belongs to no
+/// socket. TCP counts what its socket still has in queues of this host, and would stop sending.
+#[inline(always)]
+pub fn fork(skb: &Skb) -> i32 {
+    // SAFETY: a helper on the program's packet. A copy that cannot be made is missing in the end, and counted.
+    unsafe { bpf_clone_redirect(skb.context(), skb.device(), 0) };
+    TC_ACT_SHOT
+}
+
+/// Before the queue of the line in the kernel: says when the packet is due.
+#[inline(always)]
+pub fn hold(skb: &Skb) -> i32 {
+    match skb.start() {
+        Some([release, _]) => {
+            skb.set_time(release);
+            TC_ACT_UNSPEC
+        }
+        None => TC_ACT_SHOT,
+    }
+}
+
+/// Out of the line: the packet goes on where it was taken away.
+#[inline(always)]
+pub fn check_out(skb: &Skb) -> i32 {
+    const INGRESS: u64 = 1;
+    const PACKET_HOST: u32 = 0;
+    let Some([_, rest]) = skb.start() else { return TC_ACT_SHOT };
+    let number = rest as u32;
+    // SAFETY: nobody else has this number, so nobody writes the entry.
+    let Some(packet) = (unsafe { KCHAOS_WAITING.get(number) }) else {
+        add(STRANGERS, 1);
+        return TC_ACT_SHOT;
+    };
+    let Waiting { addresses, length, device, mark, priority, tag, way } = *packet;
+    let [first, second] = addresses;
+    let restored = write_start(skb, [first as u32, (first >> 32) as u32, second as u32]);
+    if !restored || KCHAOS_WAITING.remove(number).is_err() {
+        return TC_ACT_SHOT;
+    }
+    add(BYTES_OUT, u64::from(length));
+    skb.set_time(0);
+    skb.set_mark(mark);
+    skb.set_priority(priority);
+    skb.set_tag(tag);
+    let flags = if way == WAY_IN { INGRESS } else { 0 };
+    // SAFETY: helpers on the program's packet. Its link-layer address was another device's on the way, so the kernel
+    // took it for someone else's.
+    unsafe {
+        bpf_skb_change_type(skb.context(), PACKET_HOST);
+        bpf_redirect(device, flags) as i32
+    }
+}
+
+/// Writes the place of the addresses.
+#[inline(always)]
+fn write_start(skb: &Skb, words: [u32; 3]) -> bool {
+    // SAFETY: twelve bytes of ours.
+    unsafe { bpf_skb_store_bytes(skb.context(), 0, words.as_ptr().cast(), ADDRESSES, 0) == 0 }
+}
+
+#[inline(always)]
+fn next_number() -> u32 {
+    let Some(count) = KCHAOS_NUMBER.get_ptr_mut(0) else { return 0 };
+    // SAFETY: the entry of a map of this CPU, which only tc programs use.
+    let count = unsafe {
+        let before = count.read_volatile();
+        count.write_volatile(before.wrapping_add(1));
+        before
+    };
+    id(kern::cpu(), count)
+}
+
+#[inline(always)]
+fn total(number: u32) -> u64 {
+    // SAFETY: the entry of a map. Volatile: other CPUs add to it.
+    KCHAOS_LINE.get_ptr(number).map_or(0, |total| unsafe { total.read_volatile() })
+}
+
+#[inline(always)]
+fn add(number: u32, much: u64) {
+    if let Some(total) = KCHAOS_LINE.get_ptr_mut(number) {
+        // SAFETY: the entry of a map, aligned to 8 bytes.
+        unsafe { count::add(total, much) }
+    }
+}

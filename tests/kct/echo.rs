@@ -1,0 +1,76 @@
+//! A server that sends back what it gets, and clients that measure how long that takes.
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{Calls, any};
+
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Until killed, over both protocols and both families.
+pub fn serve(port: u16) -> ! {
+    let udp = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap();
+    thread::spawn(move || {
+        let mut packet = [0; 2048];
+        while let Ok((length, from)) = udp.recv_from(&mut packet) {
+            let _gone = udp.send_to(&packet[..length], from);
+        }
+    });
+    let tcp = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap();
+    loop {
+        if let Ok((mut connection, _)) = tcp.accept() {
+            thread::spawn(move || {
+                let mut reader = connection.try_clone().unwrap();
+                let _closed = std::io::copy(&mut reader, &mut connection);
+            });
+        }
+    }
+}
+
+/// Packets with a running number.
+pub fn number(to: SocketAddr, count: u64, every: Duration) -> Calls {
+    let socket = UdpSocket::bind(any(to)).unwrap();
+    let begun = Instant::now();
+    let mut calls = Calls::default();
+    for n in 0..count {
+        let due = every * u32::try_from(n).unwrap();
+        if let Some(wait) = due.checked_sub(begun.elapsed()) {
+            thread::sleep(wait);
+        }
+        calls.ok += u64::from(socket.send_to(&n.to_le_bytes(), to).is_ok());
+    }
+    calls
+}
+
+/// Over UDP.
+pub fn udp(to: SocketAddr, count: u64) -> Calls {
+    let socket = UdpSocket::bind(any(to)).unwrap();
+    socket.connect(to).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    measured(count, || {
+        socket.send(&[7; 16]).unwrap();
+        socket.recv(&mut [0; 16]).is_ok()
+    })
+}
+
+/// Over TCP, without the time to connect.
+pub fn tcp(to: SocketAddr, count: u64) -> Calls {
+    let mut connection = TcpStream::connect(to).unwrap();
+    connection.set_nodelay(true).unwrap();
+    connection.set_read_timeout(Some(PATIENCE)).unwrap();
+    measured(count, || {
+        connection.write_all(&[7; 16]).unwrap();
+        connection.read_exact(&mut [0; 16]).is_ok()
+    })
+}
+
+fn measured(count: u64, mut trip: impl FnMut() -> bool) -> Calls {
+    let begun = Instant::now();
+    let ok = (0..count).filter(|_| trip()).count() as u64;
+    Calls { ok, nanos: u64::try_from(begun.elapsed().as_nanos()).unwrap(), ..Calls::default() }
+}
