@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::{
     Options,
     flow::{Packets, Pair, Receiver},
@@ -22,7 +24,7 @@ struct Run {
     carried: f64,
     /// Arrived, but the receiver's own socket had no room for them.
     unread: u64,
-    /// Packets that kchaos reports as lost in its line.
+    /// Packets that kchaos reports as lost, or as waiting at its end.
     counted: Option<u64>,
 }
 
@@ -83,8 +85,12 @@ fn once(pair: &Pair, way: Way, rate: u64, seconds: u64) -> Run {
     let sent = packets.start(pair, &receiver).wait();
     let received = receiver.take(sent.sent, Duration::from_secs(2)).len() as u64;
     let counted = standing.remove().map(|ended| {
-        let skipped = &ended.json()["faults"][0]["skipped"];
-        ["overflow", "lost"].iter().filter_map(|reason| skipped[reason].as_u64()).sum()
+        let json = ended.json();
+        let skipped = &json["faults"][0]["skipped"];
+        [&skipped["overflow"], &skipped["lost"], &json["undelivered"]]
+            .into_iter()
+            .filter_map(Value::as_u64)
+            .sum()
     });
     let took = sent.nanos as f64 / 1e9;
     Run {

@@ -59,23 +59,22 @@ impl Row {
     }
 }
 
-/// Three digits where there are so many, and commas between thousands.
+/// Four digits or so, and commas between thousands.
 fn number(value: f64) -> String {
-    match value.abs() {
-        ..0.001 if value.abs() > 0.0 => format!("{value:.1e}"),
+    if value < 0.0 {
+        return format!("-{}", number(-value));
+    }
+    match value {
+        0.0 => "0".to_owned(),
+        ..0.001 => format!("{value:.1e}"),
         ..10.0 => format!("{value:.3}"),
-        ..1000.0 => format!("{value:.1}"),
+        ..999.95 => format!("{value:.1}"),
         _ => {
             let digits = format!("{value:.0}");
-            let head = digits.len() % 3;
-            let mut text = digits[..head].to_owned();
-            for start in (head..digits.len()).step_by(3) {
-                if !text.is_empty() {
-                    text.push(',');
-                }
-                text += &digits[start..start + 3];
-            }
-            text
+            let (head, rest) = digits.split_at(digits.len() % 3);
+            let thousands = rest.as_bytes().chunks(3).map(String::from_utf8_lossy);
+            let groups = (!head.is_empty()).then(|| head.into()).into_iter().chain(thousands);
+            groups.collect::<Vec<_>>().join(",")
         }
     }
 }
@@ -125,5 +124,33 @@ impl Rows {
     /// Adds a value that is only shown.
     pub fn show(&mut self, what: impl Into<String>, value: impl Into<Option<f64>>, unit: &str) {
         self.add(what, value, unit, Bar::None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bar, Row, number};
+
+    #[test]
+    fn numbers_are_for_people() {
+        let shown = [0.0, 0.000_52, 0.017_34, 12.34, 1_621.4, 123_456.0, -1_234_567.0].map(number);
+        assert_eq!(["0", "5.2e-4", "0.017", "12.3", "1,621", "123,456", "-1,234,567"], shown[..]);
+    }
+
+    #[test]
+    fn what_is_not_measured_meets_no_bar() {
+        let row = |value: Option<f64>, bar| Row {
+            place: String::new(),
+            section: String::new(),
+            what: String::new(),
+            value,
+            unit: "ms".into(),
+            bar,
+        };
+        assert!(row(None, Bar::None).met(1.0));
+        assert!(!row(None, Bar::Below(1.0)).met(1.5));
+        assert!(row(Some(1.2), Bar::Below(1.0)).met(1.5) && !row(Some(1.2), Bar::Below(1.0)).met(1.0));
+        assert!(row(Some(0.7), Bar::AtLeast(1.0)).met(1.5) && !row(Some(0.7), Bar::AtLeast(1.0)).met(1.0));
+        assert_eq!("under 1.000 ms: MISSED", row(Some(1.0), Bar::Below(1.0)).verdict(1.0));
     }
 }

@@ -41,7 +41,11 @@ pub fn run(pair: &Pair, options: &Options, rows: &mut Rows) {
             let spread = Spread { shape, delay: delay as f64, jitter: asked.jitter as f64 };
             let took: Vec<f64> = took.into_iter().map(|took| took - (base - delay as f64)).collect();
             let fit = kolmogorov_smirnov(&took, |took| spread.share_below(took));
-            let what = format!("{way:?}: {} {delay} ms, {} ms", shape.name(), asked.jitter);
+            let what = format!("{way:?}: {} {delay} ± {} ms", shape.name(), asked.jitter);
+            let mean = took.iter().sum::<f64>() / took.len() as f64;
+            let squares: f64 = took.iter().map(|took| (took - mean).powi(2)).sum();
+            rows.show(format!("{what}: mean"), mean, "ms");
+            rows.show(format!("{what}: standard deviation"), (squares / took.len() as f64).sqrt(), "ms");
             rows.show(format!("{what}: distance, n = {}", took.len()), fit.off, "");
             let bar = if way == Way::Kchaos { Bar::AtLeast(SIGNIFICANCE) } else { Bar::None };
             rows.add(format!("{what}: p"), fit.p, "", bar);
