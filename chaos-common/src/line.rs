@@ -12,11 +12,12 @@ pub const FIRST_INDEX: u32 = 0x6b63_0000;
 /// Lines that there can be in one network namespace: one for each experiment on the host.
 pub const LINES: u32 = 8;
 
-/// Where in a frame the release time is: 8 bytes, native-endian, `CLOCK_MONOTONIC` in nanoseconds.
-pub const RELEASE_OFFSET: usize = 0;
+/// Where in a frame the packet's id is: 4 bytes, native-endian, that only the programs read. It comes first, and is
+/// even: to whoever gets the frame without knowing of us, it is for some other station.
+pub const ID_OFFSET: usize = 0;
 
-/// Where in a frame the packet's id is: 4 bytes that only the programs read.
-pub const ID_OFFSET: usize = 8;
+/// Where in a frame the release time is: 8 bytes, native-endian, `CLOCK_MONOTONIC` in nanoseconds.
+pub const RELEASE_OFFSET: usize = 4;
 
 /// Length of the stamp: exactly both Ethernet addresses.
 pub const STAMP: usize = 12;
@@ -62,6 +63,8 @@ pub const WAY_IN: u32 = 1;
 pub struct Waiting {
     /// Its link-layer addresses, and the four bytes behind them.
     pub addresses: [u64; 2],
+    /// When it is due, by `CLOCK_MONOTONIC` in ns.
+    pub release: u64,
     /// Its length in bytes.
     pub length: u32,
     /// The device that it comes from.
@@ -82,15 +85,24 @@ pub const BYTES_IN: u32 = 0;
 pub const BYTES_OUT: u32 = 1;
 /// Totals of the line: packets that came out and nobody knows.
 pub const STRANGERS: u32 = 2;
+/// Totals of the line: bytes that went in and are known to have been lost; user space's own.
+pub const BYTES_LOST: u32 = 3;
 /// Number of totals.
-pub const TOTALS: usize = 3;
+pub const TOTALS: usize = 4;
 
-/// The number of a packet: the CPU in the upper 12 bits, its own count below. The same one is used again after a
-/// million packets of a CPU, and refused if it is still in use.
+/// The number of a packet: the CPU in the upper 11 bits, its own count below, and the lowest bit 0
+/// ([`ID_OFFSET`]). The same one is used again after a million packets of a CPU, and refused if it is still in use.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "the lower bits are what is wanted")]
 pub const fn id(cpu: u32, count: u64) -> u32 {
-    cpu << 20 | (count as u32 & 0xf_ffff)
+    cpu << 21 | (count as u32 & 0xf_ffff) << 1
+}
+
+/// The stamp of a packet, as three words in the order of its bytes.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "two halves of one number")]
+pub const fn stamp(id: u32, release: u64) -> [u32; 3] {
+    [id, release as u32, (release >> 32) as u32]
 }
 
 #[cfg(feature = "user")]
@@ -105,6 +117,16 @@ mod tests {
     fn lines_are_known_by_their_number() {
         assert!(is_line(index(0)) && is_line(index(LINES - 1)));
         assert!(!is_line(FIRST_INDEX - 1) && !is_line(index(LINES)) && !is_line(1));
+    }
+
+    #[test]
+    fn a_stamp_is_no_address_of_a_group() {
+        for (cpu, count) in [(0, 0), (1, 1), (2047, 0xf_ffff), (3, u64::MAX)] {
+            let first = stamp(id(cpu, count), 7 << 32)[0].to_ne_bytes()[0];
+            assert_eq!(0, first & 1);
+        }
+        assert_ne!(id(0, 1), id(0, 2));
+        assert_eq!([6, 2, 1], stamp(6, 1 << 32 | 2));
     }
 
     #[test]

@@ -96,7 +96,7 @@ pub static KCHAOS_PLAN: PerCpuArray<Plan, 1> = PerCpuArray::new();
 
 /// Quantiles of distributions ([`delay`]).
 #[btf_map]
-pub static KCHAOS_QUANTILE: Array<i32, { delay::TABLES }> = Array::new();
+pub static KCHAOS_QUANTILE: Array<i64, { delay::TABLES }, { MAPPED }> = Array::new();
 
 /// Packets in the delay line, by number. How many there may be is decided when it is made.
 #[btf_map]

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 use serde::Deserialize;
 
 use crate::{Cgroup, NetNs, boot_ns, ends_with_us, kct, slow, wait_for};
@@ -106,6 +107,8 @@ impl Sink {
     pub fn new(ns: &NetNs, address: IpAddr) -> Self {
         let socket = ns.enter(|| UdpSocket::bind((address, 0)).unwrap());
         socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        // What arrives at once must not be lost here.
+        setsockopt(&socket, RcvBufForce, &(16 << 20)).unwrap();
         let address = socket.local_addr().unwrap();
         let arrivals = Arc::new(Mutex::new(Vec::new()));
         let end = Arc::new(AtomicBool::new(false));

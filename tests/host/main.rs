@@ -21,6 +21,7 @@ mod moves;
 mod names;
 mod netns;
 mod packets;
+mod patterns;
 mod pods;
 mod preview;
 mod protected;
@@ -28,7 +29,9 @@ mod redis;
 mod replace;
 mod scope;
 mod seed;
+mod shaping;
 mod verifier;
+mod waiting;
 
 use std::process::ExitCode;
 
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         features::TESTS,
         follow::TESTS,
         verifier::TESTS,
+        waiting::TESTS,
         packets::TESTS,
         drop::TESTS,
         connect::TESTS,
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
         netns::TESTS,
         metrics::TESTS,
         moves::TESTS,
+        patterns::TESTS,
         pods::TESTS,
         preview::TESTS,
         protected::TESTS,
@@ -63,6 +68,7 @@ fn main() -> ExitCode {
         replace::TESTS,
         scope::TESTS,
         seed::TESTS,
+        shaping::TESTS,
     ];
     suite::main(&all, broken::TESTS, broken::BY_NAME)
 }

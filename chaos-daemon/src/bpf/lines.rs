@@ -6,10 +6,11 @@
 use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 
 use aya::maps::{Array, HashMap, MapData};
-use chaos_common::line::{BYTES_IN, BYTES_OUT, Waiting};
+use chaos_common::line::{BYTES_IN, BYTES_LOST, BYTES_OUT, Waiting};
 
 use super::{
     BpfError, Fails, Feature, Level, Object,
+    devices::Namespace,
     feature::forced,
     tc::{At, Link},
 };
@@ -37,12 +38,13 @@ pub(super) enum Waits {
     Nowhere,
     /// There should be a line, and there is none.
     Missing,
-    /// Here. The links go before the devices that they are on.
+    /// Here. The devices go before the links on them: as long as packets come out, somebody must be there who knows
+    /// them.
     Here {
-        /// On the devices of the line.
-        _links: Vec<Link>,
         /// The devices.
         line: Line,
+        /// On them.
+        _links: Vec<Link>,
     },
 }
 
@@ -122,10 +124,8 @@ impl Object {
         if !self.levels.contains_key(&Feature::DelayLine) {
             return Ok(());
         }
-        let totals: Array<&MapData, u64> = self.read(TOTALS)?;
-        let until = monotonic_ns() + u64::try_from(patience.as_nanos()).unwrap_or(0);
-        let total = |number| totals.get(&number, 0).map_err(|error| BpfError::Map { name: TOTALS, error });
-        while total(BYTES_IN)? != total(BYTES_OUT)? && monotonic_ns() < until {
+        let until = monotonic_ns() + nanos(patience);
+        while self.bytes_waiting()? != 0 && monotonic_ns() < until {
             thread::sleep(LOOK);
         }
         Ok(())
@@ -134,6 +134,46 @@ impl Object {
     /// Packets that went into the lines and have not come out. When the lines are gone, they are lost.
     pub fn waiting(&self) -> Result<u64, BpfError> {
         let waiting: HashMap<&MapData, u32, Waiting> = self.read(WAITING)?;
-        Ok(waiting.keys().flatten().count() as u64)
+        Ok(self.lost + waiting.keys().flatten().count() as u64)
     }
+
+    /// Forgets packets that a TAP has lost, so that they take no room from others: those that are long due while nothing
+    /// waits behind it. Cheap if there are none. (fq loses nothing that the table has room for.)
+    pub fn forget_lost(&mut self) -> Result<(), BpfError> {
+        let idle = |namespace: &Namespace| match &namespace.waits {
+            Waits::Here { line, .. } => line.counts().is_some_and(|counts| counts.waiting() == 0),
+            _ => false,
+        };
+        if !self.namespaces.values().any(idle) || self.bytes_waiting()? == 0 {
+            return Ok(());
+        }
+        let due = monotonic_ns().saturating_sub(nanos(OVERDUE));
+        let mut waiting: HashMap<&mut MapData, u32, Waiting> = self.map(WAITING)?;
+        let overdue = waiting.iter().flatten().filter(|(_, packet)| packet.release < due);
+        let overdue: Vec<(u32, Waiting)> = overdue.collect();
+        // One that is gone by now has come out after all.
+        let lost = overdue.into_iter().filter(|(number, _)| waiting.remove(number).is_ok());
+        let lost: Vec<u64> = lost.map(|(_, packet)| u64::from(packet.length)).collect();
+        let bytes = lost.iter().sum::<u64>() + self.total(BYTES_LOST)?;
+        self.lost += lost.len() as u64;
+        let mut totals: Array<&mut MapData, u64> = self.map(TOTALS)?;
+        totals.set(BYTES_LOST, bytes, 0).map_err(|error| BpfError::Map { name: TOTALS, error })
+    }
+
+    fn bytes_waiting(&self) -> Result<u64, BpfError> {
+        let gone = self.total(BYTES_OUT)?.wrapping_add(self.total(BYTES_LOST)?);
+        Ok(self.total(BYTES_IN)?.wrapping_sub(gone))
+    }
+
+    fn total(&self, number: u32) -> Result<u64, BpfError> {
+        let totals: Array<&MapData, u64> = self.read(TOTALS)?;
+        totals.get(&number, 0).map_err(|error| BpfError::Map { name: TOTALS, error })
+    }
+}
+
+/// How long after its time a packet is given up that nobody has.
+const OVERDUE: Duration = Duration::from_secs(3);
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -19,13 +19,14 @@ use chaos_common::{
 use memmap2::{MmapMut, MmapOptions};
 
 use super::BpfError;
-use crate::engine::{Half, Size, Tables};
+use crate::engine::{Half, Size, Tables, quantiles};
 
 const FIELDS: &str = "KCHAOS_FIELDS";
 const RULES: &str = "KCHAOS_RULES";
 const ROWS: &str = "KCHAOS_ROWS";
 const BLOCKS: &str = "KCHAOS_BLOCKS";
 const SHORT_CUTS: &str = "KCHAOS_SHORTCUT";
+const QUANTILES: &str = "KCHAOS_QUANTILE";
 const FLOWS: &str = "KCHAOS_FLOWS";
 const ORDER: &str = "KCHAOS_ORDER";
 const FLOW_STATE: &str = "KCHAOS_FLOWSTAT";
@@ -39,6 +40,8 @@ pub struct Mapped {
     rows: Table,
     blocks: Table,
     short_cuts: Table,
+    /// It has one generation only: what is in it never changes.
+    quantiles: Table,
     /// How much one generation holds.
     pub size: Size,
 }
@@ -60,7 +63,7 @@ pub fn entries(size: Size) -> [(&'static str, u32); 8] {
         (BLOCKS, both(size.blocks)),
         (SHORT_CUTS, both(size.short_cuts)),
         (FLOWS, number(size.new_flows)),
-        (ORDER, number(size.flows)),
+        (ORDER, number(size.order)),
         (FLOW_STATE, number(size.flows)),
         (WAITING, number(size.waiting)),
     ]
@@ -75,7 +78,7 @@ pub fn bytes(size: Size, cpus: usize) -> usize {
         + size.rows * size_of::<Row>()
         + size.blocks * size_of::<Block>()
         + size.short_cuts * size_of::<ShortCut>();
-    let entries = MAX_TARGETS + MAX_PROTECTED + size.new_flows + 2 * size.flows;
+    let entries = MAX_TARGETS + MAX_PROTECTED + size.new_flows + size.flows + size.order;
     let waiting = size.waiting * (ENTRY + size_of::<u64>() + size_of::<Waiting>());
     let states = MAX_RULES * 24 + delay::TABLES * 8;
     halves * GENERATIONS
@@ -91,14 +94,15 @@ impl Mapped {
         size: Size,
         mut take: impl FnMut(&'static str) -> Result<MapData, BpfError>,
     ) -> Result<Self, BpfError> {
-        let mut table =
-            |name, entries: usize, bytes: usize| Table::new(take(name)?, name, entries * bytes * GENERATIONS);
+        let mut table = |name, entries: usize, bytes: usize| Table::new(take(name)?, name, entries * bytes);
+        let both = GENERATIONS;
         Ok(Self {
-            fields: table(FIELDS, 1, size_of::<Fields>())?,
-            rules: table(RULES, size.rules, size_of::<Rule>())?,
-            rows: table(ROWS, size.rows, size_of::<Row>())?,
-            blocks: table(BLOCKS, size.blocks, size_of::<Block>())?,
-            short_cuts: table(SHORT_CUTS, size.short_cuts, size_of::<ShortCut>())?,
+            fields: table(FIELDS, both, size_of::<Fields>())?,
+            rules: table(RULES, both * size.rules, size_of::<Rule>())?,
+            rows: table(ROWS, both * size.rows, size_of::<Row>())?,
+            blocks: table(BLOCKS, both * size.blocks, size_of::<Block>())?,
+            short_cuts: table(SHORT_CUTS, both * size.short_cuts, size_of::<ShortCut>())?,
+            quantiles: table(QUANTILES, delay::TABLES, size_of::<i64>())?,
             size,
         })
     }
@@ -129,6 +133,11 @@ impl Mapped {
         self.rows.put(generation * self.size.rows * size_of::<Row>(), &tables.rows);
         self.blocks.put(generation * self.size.blocks * size_of::<Block>(), &tables.blocks);
         self.short_cuts.put(generation * self.size.short_cuts * size_of::<ShortCut>(), &tables.short_cuts);
+    }
+
+    /// Writes the distributions that delays are drawn from.
+    pub fn write_quantiles(&mut self) {
+        self.quantiles.put(0, &quantiles().into_iter().map(i64::from).collect::<Vec<_>>());
     }
 
     /// Writes the rules of a generation.

@@ -56,6 +56,8 @@ pub struct Object {
     pub(super) has_tcx: bool,
     /// Delay lines to make.
     pub(super) line: Option<Wanted>,
+    /// Packets that these are known to have lost.
+    pub(super) lost: u64,
     mapped: Mapped,
     control: Array<MapData, u64>,
     counters: PerCpuArray<MapData, Counters>,
@@ -115,6 +117,7 @@ impl Object {
             levels: features.iter().map(|f| (*f, Level::Full)).collect(),
             has_tcx: true,
             line: None,
+            lost: 0,
             filters: Filters::default(),
             namespaces: BTreeMap::new(),
             cgroups: BTreeMap::new(),
@@ -144,6 +147,9 @@ impl Object {
     pub fn fill(&mut self, tables: &Tables) -> Result<(), BpfError> {
         self.put_in_place(Scope { rules: 0, ..tables.scope })?;
         self.mapped.write(tables);
+        if tables.draws_from_tables() {
+            self.mapped.write_quantiles();
+        }
         let mut table: HashMap<_, u64, u32> = self.map(PROTECTED)?;
         for id in &tables.protected_cgroups {
             table.insert(id, 1, 0).map_err(|error| BpfError::Map { name: PROTECTED, error })?;
@@ -285,7 +291,7 @@ impl Object {
         Ok(())
     }
 
-    fn map<'a, M>(&'a mut self, name: &'static str) -> Result<M, BpfError>
+    pub(super) fn map<'a, M>(&'a mut self, name: &'static str) -> Result<M, BpfError>
     where
         M: TryFrom<&'a mut Map, Error = MapError>,
     {

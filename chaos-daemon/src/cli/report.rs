@@ -62,12 +62,14 @@ fn table(outcome: &Outcome) -> Table {
             fault.fault.clone(),
             fault.effect.clone(),
             fault.matched.to_string(),
-            fault.hits.to_string(),
-            percent(fault.asked),
+            fault.hit().to_string(),
+            fault.asked.map_or_else(|| "-".to_owned(), percent),
             fault.share.map_or_else(|| "-".to_owned(), percent),
-            fault
-                .interval
-                .map_or_else(|| "-".to_owned(), |(l, h)| format!("{} to {}", percent(l), percent(h))),
+            match fault.interval {
+                Some((low, high)) => format!("{} to {}", percent(low), percent(high)),
+                None if fault.as_asked.is_some() => "exact".to_owned(),
+                None => "-".to_owned(),
+            },
         ]
     };
     output::table(&header, outcome.faults.iter().map(row), &[2, 3, 4, 5, 6])
@@ -79,7 +81,10 @@ fn remarks(fault: &FaultOutcome) -> Vec<String> {
         .skipped
         .iter()
         .filter(|(reason, n)| **n > 0 && !matches!(**reason, "probability" | "shadow" | "flow"))
-        .map(|(reason, n)| format!("{n} matched and left alone: {}", why(reason)))
+        .map(|(reason, n)| match why(reason) {
+            Why::LeftAlone(why) => format!("{n} matched and left alone: {why}"),
+            Why::Lost(why) => format!("{n} matched and were lost instead: {why}"),
+        })
         .collect();
     if fault.unattributed > 0 {
         lines.push(format!(
@@ -87,27 +92,41 @@ fn remarks(fault: &FaultOutcome) -> Vec<String> {
             fault.unattributed
         ));
     }
-    if fault.as_asked == Some(false) {
-        lines.push(format!(
-            "{} was asked and lies outside the interval: in a thousand runs this happens once",
-            percent(fault.asked)
-        ));
+    if let (Some(false), Some(asked)) = (fault.as_asked, fault.asked) {
+        let asked = percent(asked);
+        lines.push(match fault.interval {
+            Some(_) => {
+                format!(
+                    "{asked} was asked and lies outside the interval: in a thousand runs this happens once"
+                )
+            }
+            None => format!("{asked} was asked, and {} of {} are not that", fault.hits, fault.draws),
+        });
     }
     lines
 }
 
-fn why(reason: &str) -> &str {
-    match reason {
+/// What became of those that were not hit.
+enum Why<'a> {
+    LeftAlone(&'a str),
+    /// The fault did not hit them, and they did not get through either.
+    Lost(&'a str),
+}
+
+fn why(reason: &str) -> Why<'_> {
+    Why::LeftAlone(match reason {
         "lease" => "already switched off (halted or stopped), or the lease had run out (kchaos was starved)",
         "deadline" => "the time box was over",
         "window" => "outside start_after and pulse",
         "protected" => "protected",
         "denied" => "the call had already been refused by another program",
-        "failed" => "the kernel refused the effect",
+        "failed" => "the kernel refused the effect, or there was nothing to do it to",
         "flow" => "of connections that `flows` has not chosen",
         "old_flow" => "of connections that were there before",
+        "overflow" => return Why::Lost("the delay line was full ([delay_line] makes it larger)"),
+        "lost" => return Why::Lost("a later fault lost them before this one took effect"),
         other => other,
-    }
+    })
 }
 
 fn ended(ended: &Ended) -> String {

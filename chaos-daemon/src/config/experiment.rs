@@ -1,13 +1,14 @@
 //! The experiment as a whole: its name, its time box, its target, its faults.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, ops::Range, time::Duration};
 
 use toml::Spanned;
 
 use super::{
-    ConfigError, FaultSpec, Problem, Section, TargetSpec, target,
+    ConfigError, FaultSpec, LineRoom, Problem, Section, TargetSpec, target,
     value::{Seed, Span},
 };
+use crate::bpf::Feature;
 
 /// The longest time box: nobody means to leave a fault on overnight.
 pub const MAX_DURATION: Duration = Duration::from_hours(1);
@@ -29,6 +30,8 @@ pub struct Experiment {
     pub target: Spanned<TargetSpec>,
     /// Whether protected processes and far ends may be hit.
     pub allow_protected: bool,
+    /// How much may wait at a time, if packets must.
+    pub line_room: LineRoom,
     /// The faults in file order.
     pub faults: Vec<FaultSpec>,
     source: Source,
@@ -76,6 +79,7 @@ impl Experiment {
         let seed = file.get::<Seed>("seed")?.map(|seed| seed.into_inner().0);
         let allow_protected = file.get::<bool>("allow_protected")?.is_some_and(Spanned::into_inner);
         let target = target::read(&mut file)?;
+        let room = LineRoom::read(&mut file)?;
         let sections = file.tables("fault")?;
         file.finish()?;
         if sections.is_empty() {
@@ -96,10 +100,33 @@ impl Experiment {
             .into_iter()
             .enumerate()
             .map(|(index, section)| FaultSpec::read(section, index, duration, &mut names))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        let line_room = line_room(room, &faults)?;
         let source = Source { origin: origin.to_owned(), text: text.to_owned() };
-        Ok(Self { name, hypothesis, duration, mode, seed, target, allow_protected, faults, source })
+        Ok(Self {
+            name,
+            hypothesis,
+            duration,
+            mode,
+            seed,
+            target,
+            allow_protected,
+            line_room,
+            faults,
+            source,
+        })
     }
+}
+
+/// The room that packets have to wait in. Where none waits, there is nothing to say about it.
+fn line_room(room: Option<(LineRoom, Range<usize>)>, faults: &[FaultSpec]) -> Result<LineRoom, Problem> {
+    let Some((room, span)) = room else { return Ok(LineRoom::default()) };
+    let waits = |spec: &FaultSpec| spec.fault.needs().iter().any(|need| need.feature == Feature::DelayLine);
+    if faults.iter().any(waits) {
+        return Ok(room);
+    }
+    Err(Problem::at(span, "[delay_line] means nothing where no packet waits", "for no fault")
+        .help("leave it out, or add a fault that makes packets wait, such as kind = \"delay\""))
 }
 
 /// What a name may consist of.

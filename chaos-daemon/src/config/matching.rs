@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, ops::Range, time::Duration};
 
-use chaos_common::rule::hook;
+use chaos_common::rule::{Rule, hook};
 use toml::Spanned;
 
 use super::{
@@ -10,7 +10,10 @@ use super::{
     section::closest,
     value::{Peer, Ports, Protocol, Share, Span, Truth},
 };
-use crate::fault::{self, Fault, Field, Takes};
+use crate::{
+    engine::has_state_of_flows,
+    fault::{self, Fault, Field, Takes},
+};
 
 /// One fault, read and checked.
 #[derive(Debug)]
@@ -167,6 +170,14 @@ impl FaultSpec {
             || self.side.peers.iter().any(|p| p.get_ref().ports.is_some())
         {
             return wrong("icmp has no ports", "leave out the ports, or protocol = \"icmp\"");
+        }
+        let mut rule = Rule::default();
+        self.fault.encode(&mut rule);
+        if has_state_of_flows(&rule) {
+            return wrong(
+                "icmp has no connections",
+                "write protocol = \"tcp\" or \"udp\", or ask for nothing of each connection",
+            );
         }
         Ok(())
     }

@@ -8,6 +8,7 @@
 //! what is hit: a selector that is missing or empty is an error.
 
 mod experiment;
+mod line_room;
 mod matching;
 mod problem;
 mod section;
@@ -22,6 +23,7 @@ use std::{
 };
 
 pub use experiment::{Experiment, MAX_DURATION, Mode};
+pub use line_room::LineRoom;
 pub use matching::{FaultSpec, Packets, Pulse, Side};
 pub use problem::{ConfigError, Problem};
 pub use section::Section;

@@ -43,6 +43,13 @@ pub enum Selector {
     Host,
 }
 
+impl Selector {
+    /// Whether everything in some network namespaces is meant, whichever process it belongs to.
+    pub const fn is_of_namespaces(&self) -> bool {
+        matches!(self, Self::NetNs(_))
+    }
+}
+
 /// Which pods, and which of their containers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pods {

@@ -1,5 +1,7 @@
 //! What is accepted, and that everything else is refused at its place with what would be right.
 
+mod faults;
+
 use std::time::Duration;
 
 use super::{Mode, Selector, parse};

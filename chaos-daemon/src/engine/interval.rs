@@ -8,13 +8,18 @@ const CONFIDENCE: f64 = 0.999;
 /// The exact two-sided 99.9 % interval of a share after `hits` of `draws` (C. J. Clopper, E. S. Pearson, Biometrika 26,
 /// 1934). `None` without draws: nothing is known.
 pub fn interval(hits: u64, draws: u64) -> Option<(f64, f64)> {
-    if draws == 0 || hits > draws {
+    interval_of(hits as f64, draws as f64)
+}
+
+/// The same of draws that are worth another number of independent ones, which need not be whole.
+pub fn interval_of(hits: f64, draws: f64) -> Option<(f64, f64)> {
+    if draws <= 0.0 || hits > draws {
         return None;
     }
     let tail = (1.0 - CONFIDENCE) / 2.0;
-    let (x, n) = (hits as f64, draws as f64);
-    let low = if hits == 0 { 0.0 } else { Beta::new(x, n - x + 1.0).ok()?.inverse_cdf(tail) };
-    let high = if hits == draws { 1.0 } else { Beta::new(x + 1.0, n - x).ok()?.inverse_cdf(1.0 - tail) };
+    let misses = draws - hits;
+    let low = if hits <= 0.0 { 0.0 } else { Beta::new(hits, misses + 1.0).ok()?.inverse_cdf(tail) };
+    let high = if misses <= 0.0 { 1.0 } else { Beta::new(hits + 1.0, misses).ok()?.inverse_cdf(1.0 - tail) };
     Some((low, high))
 }
 

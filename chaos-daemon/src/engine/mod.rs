@@ -2,10 +2,11 @@
 //!
 //! [`names`] looks host names up, [`follow`] watches for what changes, [`tables`] compiles the faults into the
 //! kernel's tables, [`model`] says what these must come to, [`slot`] finds a free mark for packets, [`prepare`] asks
-//! what must be known before a start, [`session`] holds one running experiment, [`outcome`] says what it did. What
-//! must stay true: whatever can fail is done before the first lease is written (but for starting the target's own
+//! what must be known before a start, [`session`] holds one running experiment, [`outcome`] says what it did and [`asked`]
+//! whether that is what was asked for. What must stay true: whatever can fail is done before the first lease is written (but for starting the target's own
 //! command, which must be hit from its first call on), and any way out of [`Session`] switches the faults off first.
 
+mod asked;
 mod clock;
 mod error;
 mod follow;
@@ -36,7 +37,7 @@ pub use outcome::{Ended, FaultOutcome, Outcome};
 pub use prepare::{fresh_seed, refuse_protected_target};
 pub use quiesce::wait_for_running_programs;
 pub use session::{LEASE_TICK, Life, Options, Session};
-pub use tables::{Addresses, Half, Size, Tables};
+pub use tables::{Addresses, Half, Size, Tables, has_state_of_flows, quantiles};
 
 /// Looks the target up. Its mistakes are shown at their place in the file.
 pub async fn resolve(experiment: &Experiment, seed: u64) -> Result<Target, StartError> {

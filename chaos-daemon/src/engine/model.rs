@@ -39,12 +39,13 @@ pub enum Ports {
     Elsewhere,
 }
 
-/// Whether `fault` looks at this at all: before its draw, its times and what is protected. `hook` is one of
-/// [`chaos_common::rule::hook`].
-pub fn fits(fault: &FaultSpec, names: &Addresses, hook: u32, seen: &Seen) -> bool {
+/// Whether `fault` looks at this at all: before its draw, its times and what is protected. `hooks` are bits of
+/// [`chaos_common::rule::hook`], those of the faults that are asked here. That is one, but where packets arrive in a
+/// network namespace that is the target as a whole: there it is INGRESS and ARRIVAL.
+pub fn fits(fault: &FaultSpec, names: &Addresses, hooks: u32, seen: &Seen) -> bool {
     let side = &fault.side;
     let of_protocol = side.protocol.is_none_or(|protocol| protocol.number() == seen.protocol);
-    if fault.fault.hooks() & hook == 0 || !of_protocol || !near_fits(&side.packets.local_ports, seen.ports) {
+    if fault.fault.hooks() & hooks == 0 || !of_protocol || !near_fits(&side.packets.local_ports, seen.ports) {
         return false;
     }
     let is_far_end =
@@ -60,10 +61,11 @@ pub fn fits(fault: &FaultSpec, names: &Addresses, hook: u32, seen: &Seen) -> boo
 }
 
 /// Whether `fault` looks at packets of a socket of which only the near end is known: one that waits for connections.
-pub fn may_fit(fault: &FaultSpec, hook: u32, protocol: u32, near: u16) -> bool {
+/// `hooks` as above.
+pub fn may_fit(fault: &FaultSpec, hooks: u32, protocol: u32, near: u16) -> bool {
     let of_protocol = fault.side.protocol.is_none_or(|wanted| wanted.number() == protocol);
     let ports = Ports::Known { near: Some(near), far: 0 };
-    fault.fault.hooks() & hook != 0 && of_protocol && near_fits(&fault.side.packets.local_ports, ports)
+    fault.fault.hooks() & hooks != 0 && of_protocol && near_fits(&fault.side.packets.local_ports, ports)
 }
 
 fn near_fits(wanted: &[Ranges], ports: Ports) -> bool {

@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, time::Duration};
 use super::follow::Change;
 use chaos_common::{
     counters::{Counters, Skip},
-    draw::SCALE,
+    rule::Rule,
 };
 use serde::Serialize;
 
-use super::interval;
+use super::asked::{Asked, compare};
+use crate::config::FaultSpec;
 
 /// How an experiment ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -75,8 +76,9 @@ pub struct FaultOutcome {
     pub kind: &'static str,
     /// What it does, in words.
     pub effect: String,
-    /// The share that was asked for, 0 to 1.
-    pub asked: f64,
+    /// The share that was asked for, 0 to 1: in the long run, for losses that come in bursts. `None`: it was not asked
+    /// for by a share, and nothing can be compared.
+    pub asked: Option<f64>,
     /// Packets or calls that fitted.
     pub matched: u64,
     /// Of these, how many were hit.
@@ -88,18 +90,28 @@ pub struct FaultOutcome {
     pub skipped: BTreeMap<&'static str, u64>,
     /// How often the dice were thrown.
     pub draws: u64,
-    /// How often they said yes (injected, or would have been in shadow mode).
+    /// How often they said yes: injected, or not for a reason that comes after the draw (shadow mode, a call that was
+    /// denied already, a line that was full, ...).
     pub hits: u64,
     /// The share of hits among the draws.
     pub share: Option<f64>,
-    /// The 99.9 % confidence interval of the true share.
+    /// The 99.9 % confidence interval of the true share. `None` without draws, and where it is exact.
     pub interval: Option<(f64, f64)>,
-    /// Whether what was asked for lies in the interval.
+    /// Whether what was asked for lies in the interval; where it is exact, whether it was done to the packet.
     pub as_asked: Option<bool>,
 }
 
+/// What a hit may come to instead of an injection: reasons that are found out after the draw.
+const AFTER_THE_DRAW: [Skip; 5] = [Skip::Shadow, Skip::Denied, Skip::Failed, Skip::Overflow, Skip::Lost];
+
 impl FaultOutcome {
-    /// From what the kernel counted. `threshold` is what it was told.
+    /// From what the kernel counted. `rule` is what it was told.
+    pub fn of(spec: &FaultSpec, rule: &Rule, counters: &Counters) -> Self {
+        let fault = &spec.fault;
+        Self::counted(spec.name.clone(), fault.kind(), fault.describe(), rule, counters)
+    }
+
+    /// From what the kernel counted, of a rule by `probability` alone. `threshold` is what it was told.
     pub fn new(
         fault: String,
         kind: &'static str,
@@ -107,24 +119,34 @@ impl FaultOutcome {
         threshold: u64,
         counters: &Counters,
     ) -> Self {
-        let (draws, hits) = (counters.draws(), counters.hits());
-        let asked = threshold as f64 / SCALE as f64;
-        let interval = interval(hits, draws);
+        Self::counted(fault, kind, effect, &Rule { threshold, ..Rule::default() }, counters)
+    }
+
+    fn counted(fault: String, kind: &'static str, effect: String, rule: &Rule, counters: &Counters) -> Self {
+        let skipped = |reason: Skip| counters.skipped[reason as usize];
+        let hits = counters.injected + AFTER_THE_DRAW.into_iter().map(skipped).sum::<u64>();
+        let draws = hits + skipped(Skip::Probability);
+        let Asked { share, interval, done } = compare(rule, hits, draws);
         Self {
             fault,
             kind,
             effect,
-            asked,
+            asked: share,
             matched: counters.matched,
             injected: counters.injected,
             unattributed: counters.unattributed,
-            skipped: Skip::ALL.iter().map(|s| (s.name(), counters.skipped[*s as usize])).collect(),
+            skipped: Skip::ALL.iter().map(|reason| (reason.name(), skipped(*reason))).collect(),
             draws,
             hits,
             share: (draws > 0).then(|| hits as f64 / draws as f64),
             interval,
-            as_asked: interval.map(|(low, high)| low <= asked && asked <= high),
+            as_asked: done,
         }
+    }
+
+    /// How many were hit, or would have been in shadow mode.
+    pub fn hit(&self) -> u64 {
+        self.injected + self.skipped.get(Skip::Shadow.name()).copied().unwrap_or(0)
     }
 }
 

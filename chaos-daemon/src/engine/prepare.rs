@@ -62,9 +62,9 @@ pub fn refuse_protected_target(
     }
     let is_target = |id: &u64| target.members.iter().any(|m| m.cgroup.id == *id && m.cgroup.level > 0);
     let whole = protected.cgroups.iter().find(|(id, _)| is_target(id)).map(|(_, found)| found);
-    // At a device nobody knows yet who will get a packet.
-    let takes_all =
-        needs(experiment, &target.selection).iter().any(|need| need.feature == Feature::TcIngress);
+    // Where a namespace is the target, nobody asks at a device who will get a packet.
+    let takes_all = target.selection.is_of_namespaces()
+        && needs(experiment, &target.selection).iter().any(|need| need.feature == Feature::TcIngress);
     let inside = || target.namespaces.iter().filter(|_| takes_all).find_map(|ns| protected.inside(ns));
     let Some(found) = whole.or_else(inside) else { return Ok(()) };
     let problem = Problem::at(

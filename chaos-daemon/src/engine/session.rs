@@ -18,6 +18,7 @@ use crate::{
     bpf::{Attached, BpfError, Fails, Need, Object, Wanted},
     config::Experiment,
     guard::{capabilities, files, protected::Protected},
+    line::Room,
     target::{Command, Hierarchy, OwnCgroup, Target},
 };
 use chaos_common::{control::LEASE_NS, counters::Counters, scope::FLAG_NAMESPACES};
@@ -65,7 +66,8 @@ pub struct Session {
 /// The programs in their places, with tables that match nothing yet.
 fn attached(needs: &[Need], tables: &Tables, target: &Target, number: u32) -> Result<Object, BpfError> {
     let mut object = Object::load(needs, tables.size().with_room())?;
-    object.use_line(Wanted { number, room: tables.room });
+    object
+        .use_line(Wanted { number, room: Room { packets: tables.packets, bytes: tables.scope.line_bytes } });
     object.fill(tables)?;
     for member in &target.members {
         object.attach_cgroup(&member.cgroup)?;
@@ -91,7 +93,7 @@ impl Session {
         let mut tables = Tables::compile(&experiment, &addresses, &protected, seed, Half::FIRST)
             .map_err(|p| experiment.mistake(p))?;
         remove_leftovers(&target);
-        let slots = Slots::take(&experiment, tables.room)?;
+        let slots = Slots::take(&experiment)?;
         slots.put_into(&mut tables.scope);
         if target.selection.is_of_namespaces() {
             tables.scope.flags |= FLAG_NAMESPACES;
@@ -158,6 +160,7 @@ impl Session {
         let changes = self.members.follow(&mut self.object, &mut self.guard)?;
         self.note(changes);
         self.follow_names()?;
+        self.object.forget_lost()?;
         self.object.extend_lease(boot_ns() + LEASE_NS)?;
         Ok(Life::GoesOn)
     }

@@ -16,7 +16,6 @@ use crate::{
     bpf::{self, Feature},
     config::Experiment,
     guard::run_dir::{self, Lock},
-    line::Room,
 };
 
 const SLOTS: u32 = 8;
@@ -80,19 +79,18 @@ pub struct Slots {
     out: Slot,
     arrival: Option<Slot>,
     line: bool,
-    room: Room,
 }
 
 impl Slots {
     /// Takes what `experiment` needs.
-    pub fn take(experiment: &Experiment, room: Room) -> Result<Self, SlotError> {
+    pub fn take(experiment: &Experiment) -> Result<Self, SlotError> {
         let used = bpf::marks_in_use();
         let out = Slot::take(used)?;
         let at_arrival = experiment.faults.iter().any(|fault| fault.fault.hooks() & hook::ARRIVAL != 0);
         let arrival = if at_arrival { Some(Slot::take(used | out.tag())?) } else { None };
         let needs = experiment.faults.iter().flat_map(|fault| fault.fault.needs());
         let line = needs.into_iter().any(|need| need.feature == Feature::DelayLine);
-        Ok(Self { out, arrival, line, room })
+        Ok(Self { out, arrival, line })
     }
 
     /// The experiment's number on this host.
@@ -106,7 +104,6 @@ impl Slots {
         scope.arrival_tag = self.arrival.as_ref().map_or(0, Slot::tag);
         if self.line {
             scope.line = line::index(self.number());
-            scope.line_bytes = self.room.bytes;
         }
     }
 }

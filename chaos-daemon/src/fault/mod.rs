@@ -95,3 +95,6 @@ pub trait Fault: fmt::Debug + Send + Sync {
     /// What the host's kernel must be able to do.
     fn needs(&self) -> &'static [Need];
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,8 +55,8 @@ pub struct Hook {
     pub program: &'static str,
 }
 
-/// A delay line in one network namespace; gone when this is dropped. What waits in it then is sent on at once by way of
-/// the TAP, so its program should still be there, and is lost by way of the kernel.
+/// A delay line in one network namespace; gone when this is dropped. What waits in it then is lost: nothing is delivered
+/// before it is due.
 pub struct Line {
     namespace: Arc<NetNs>,
     index: u32,
@@ -83,17 +83,24 @@ pub fn open(namespace: &Arc<NetNs>, number: u32, room: Room, forced: Option<Way>
     let settings = Loopback::set(namespace)?;
     let (built, hooks) = match forced {
         Some(Way::Kernel) => kernel::open(namespace, number, room)?,
-        Some(Way::Tap) => tap::open(namespace, number, room)?,
+        Some(Way::Tap) => tap::open(namespace, number, with_overhead(room))?,
         None => match kernel::open(namespace, number, room) {
             Err(LineError::NoKernelLine(why)) => {
                 tracing::debug!("packets wait in this process: {why}");
-                tap::open(namespace, number, room)?
+                tap::open(namespace, number, with_overhead(room))?
             }
             other => other?,
         },
     };
     let index = line::index(number);
     Ok(Line { namespace: namespace.clone(), index, hooks, built, _settings: settings })
+}
+
+/// The programs count the bytes of packets; a queue in our memory also those around them. It must never be the first
+/// to be full.
+fn with_overhead(room: Room) -> Room {
+    const AROUND: u64 = 256;
+    Room { bytes: room.bytes + AROUND * u64::from(room.packets), ..room }
 }
 
 impl Line {

@@ -43,9 +43,6 @@ const LATE_NS: u64 = 2_000_000_000;
 /// Frames that are read before it is looked whether others are due.
 const BATCH: usize = 64;
 
-/// What is still waiting in the end is sent on, but not for longer than this.
-const FLUSH_NS: u64 = 100_000_000;
-
 /// What has become of frames. What was read and is in none of the others is waiting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -61,6 +58,14 @@ pub struct Counts {
     pub foreign: u64,
     /// Dropped: the device did not take them back.
     pub refused: u64,
+}
+
+impl Counts {
+    /// How many wait.
+    pub fn waiting(&self) -> u64 {
+        let Self { read, written, late, full, foreign, refused } = self;
+        read.saturating_sub(written + late + full + foreign + refused)
+    }
 }
 
 /// The same, while they are counted.
@@ -146,9 +151,8 @@ enum Next {
 
 impl Worker {
     fn run(mut self) {
-        // Of this thread only: the kernel may be late by that much, and takes 50 µs if nothing is said.
-        if let Err(error) = set_timerslack(1) {
-            tracing::debug!("timers of a delay line: {error}");
+        if let Err(error) = be_punctual() {
+            tracing::debug!("packets may be late: {error}");
         }
         if let Err(error) = self.serve() {
             tracing::warn!("a delay line ended, and packets in it are lost: {error}");
@@ -161,7 +165,6 @@ impl Worker {
             let more = self.read()?;
             self.write_due();
             if self.wait(more)? == Next::End {
-                self.flush();
                 return Ok(());
             }
         }
@@ -233,15 +236,21 @@ impl Worker {
         // Nothing is ever written to the pipe: it hangs up.
         Ok(if both[0].any() == Some(true) { Next::End } else { Next::Work })
     }
+}
 
-    /// In the end, what waits need not wait any longer.
-    fn flush(&mut self) {
-        let until = monotonic_ns() + FLUSH_NS;
-        while monotonic_ns() < until {
-            let Some(waiting) = self.queue.pop(u64::MAX) else { return };
-            self.write(&waiting);
-        }
-    }
+/// Of the calling thread: before all ordinary processes, as on a busy machine it would be milliseconds late; and timers
+/// that are exact. It cannot keep others from running for long, as all it ever does is what they give it to do. Children
+/// do not inherit it.
+fn be_punctual() -> io::Result<()> {
+    // Where a kernel or a container does not allow it, this is what is left; 50 µs are usual.
+    set_timerslack(1)?;
+    // SAFETY: a structure of integers, which may all be zero.
+    let mut parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+    parameters.sched_priority = 1;
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: 0 is the calling thread, and the pointer is to a live structure that is only read.
+    let failed = unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) };
+    if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// How long to sleep when there is so much time left. The kernel lets a poll be late by a thousandth of its timeout,

@@ -97,7 +97,7 @@ pub async fn of(experiment: &Experiment) -> Result<Preview, StartError> {
     let seed = experiment.seed.unwrap_or_else(engine::fresh_seed);
     let hierarchy = Hierarchy::find()?;
     let (members, namespaces, protected) = target_of(experiment, &hierarchy, seed).await?;
-    let of_namespace = matches!(experiment.target.get_ref().selector, Selector::NetNs(_));
+    let of_namespace = experiment.target.get_ref().selector.is_of_namespaces();
     let mut processes = processes(&hierarchy, &members, &protected);
     if of_namespace {
         processes.retain(|process| namespaces.iter().any(|namespace| namespace.inode == process.namespace));

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use chaos_common::rule::hook::{CONNECT, EGRESS, INGRESS};
+use chaos_common::rule::hook::{ARRIVAL, CONNECT, EGRESS, INGRESS};
 use procfs::{
     net::TcpState,
     process::{FDTarget, Process},
@@ -119,7 +119,7 @@ fn plain(address: SocketAddr) -> SocketAddr {
 fn seen(process: &ProcessSeen, listed: &Listed, look: &Look<'_>) -> Option<Socket> {
     let Listed { protocol, state, local, remote } = *listed;
     let looks = |fault: &&crate::config::FaultSpec| {
-        [EGRESS, INGRESS, CONNECT].into_iter().any(|hook| match state {
+        [EGRESS, INGRESS | ARRIVAL, CONNECT].into_iter().any(|hook| match state {
             // A connection that is there will not be made again; datagrams name their far end each time.
             _ if hook == CONNECT && protocol == TCP => false,
             State::Listening => model::may_fit(fault, hook, protocol, local.port()),

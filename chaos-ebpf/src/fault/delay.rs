@@ -22,5 +22,5 @@ pub fn wait(rule: &Rule, ordinal: u64) -> u64 {
             delay::correlated(numbers, state, fresh, drawn)
         });
     }
-    delay::of(numbers, uniform, |at| KCHAOS_QUANTILE.get(at).copied().unwrap_or(0))
+    delay::of(numbers, uniform, |at| KCHAOS_QUANTILE.get(at).map_or(0, |quantile| *quantile as i32))
 }

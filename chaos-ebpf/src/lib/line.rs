@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use chaos_common::{
     counters::Skip,
-    line::{BYTES_IN, BYTES_OUT, STRANGERS, WAY_IN, Waiting, id},
+    line::{BYTES_IN, BYTES_LOST, BYTES_OUT, STRANGERS, WAY_IN, Waiting, id, stamp},
     scope::{FLAG_LINE_CUTS, Scope},
 };
 
@@ -33,11 +33,13 @@ pub fn check_in(scope: &Scope, skb: &Skb, release: u64, way: u32, protocol: u8) 
         return Err(Skip::Failed);
     }
     let length = skb.length();
-    if total(BYTES_IN).wrapping_sub(total(BYTES_OUT)).wrapping_add(u64::from(length)) > scope.line_bytes {
+    let gone = total(BYTES_OUT).wrapping_add(total(BYTES_LOST));
+    if total(BYTES_IN).wrapping_sub(gone).wrapping_add(u64::from(length)) > scope.line_bytes {
         return Err(Skip::Overflow);
     }
     let mut packet = Waiting {
         addresses: [0; 2],
+        release,
         length,
         device: skb.device(),
         mark: skb.mark(),
@@ -51,8 +53,7 @@ pub fn check_in(scope: &Scope, skb: &Skb, release: u64, way: u32, protocol: u8) 
     if KCHAOS_WAITING.insert(number, packet, u64::from(BPF_NOEXIST)).is_err() {
         return Err(Skip::Overflow);
     }
-    let ticket = [release as u32, (release >> 32) as u32, number];
-    if !write_start(skb, ticket) {
+    if !write_start(skb, stamp(number, release)) {
         let _gone = KCHAOS_WAITING.remove(number);
         return Err(Skip::Failed);
     }
@@ -63,14 +64,14 @@ pub fn check_in(scope: &Scope, skb: &Skb, release: u64, way: u32, protocol: u8) 
 /// The same for the packet of which a copy has just been sent into the line: only its number must be another.
 #[inline(always)]
 pub fn check_in_copy(skb: &Skb) -> bool {
-    let Some([release, rest]) = skb.start() else { return false };
+    let Some(start) = skb.start() else { return false };
     // SAFETY: it is copied at once; should the copy be out already, what it was is still the same.
-    let Some(packet) = (unsafe { KCHAOS_WAITING.get(rest as u32) }) else { return false };
+    let Some(packet) = (unsafe { KCHAOS_WAITING.get(id_of(start)) }) else { return false };
     let (packet, number) = (*packet, next_number());
     if KCHAOS_WAITING.insert(number, packet, u64::from(BPF_NOEXIST)).is_err() {
         return false;
     }
-    if !write_start(skb, [release as u32, (release >> 32) as u32, number]) {
+    if !write_start(skb, stamp(number, release_of(start))) {
         let _gone = KCHAOS_WAITING.remove(number);
         return false;
     }
@@ -98,8 +99,8 @@ pub fn fork(skb: &Skb) -> i32 {
 #[inline(always)]
 pub fn hold(skb: &Skb) -> i32 {
     match skb.start() {
-        Some([release, _]) => {
-            skb.set_time(release);
+        Some(start) => {
+            skb.set_time(release_of(start));
             TC_ACT_UNSPEC
         }
         None => TC_ACT_SHOT,
@@ -111,14 +112,14 @@ pub fn hold(skb: &Skb) -> i32 {
 pub fn check_out(skb: &Skb) -> i32 {
     const INGRESS: u64 = 1;
     const PACKET_HOST: u32 = 0;
-    let Some([_, rest]) = skb.start() else { return TC_ACT_SHOT };
-    let number = rest as u32;
+    let Some(start) = skb.start() else { return TC_ACT_SHOT };
+    let number = id_of(start);
     // SAFETY: nobody else has this number, so nobody writes the entry.
     let Some(packet) = (unsafe { KCHAOS_WAITING.get(number) }) else {
         add(STRANGERS, 1);
         return TC_ACT_SHOT;
     };
-    let Waiting { addresses, length, device, mark, priority, tag, way } = *packet;
+    let Waiting { addresses, release: _, length, device, mark, priority, tag, way } = *packet;
     let [first, second] = addresses;
     let restored = write_start(skb, [first as u32, (first >> 32) as u32, second as u32]);
     if !restored || KCHAOS_WAITING.remove(number).is_err() {
@@ -136,6 +137,18 @@ pub fn check_out(skb: &Skb) -> i32 {
         bpf_skb_change_type(skb.context(), PACKET_HOST);
         bpf_redirect(device, flags) as i32
     }
+}
+
+/// What stands in the place of the addresses.
+#[inline(always)]
+const fn id_of([first, _]: [u64; 2]) -> u32 {
+    first as u32
+}
+
+/// Likewise.
+#[inline(always)]
+const fn release_of([first, second]: [u64; 2]) -> u64 {
+    first >> 32 | second << 32
 }
 
 /// Writes the place of the addresses.

@@ -8,6 +8,7 @@ mod addresses;
 mod clauses;
 mod place;
 mod ports;
+mod quantiles;
 mod rows;
 mod size;
 
@@ -15,9 +16,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use chaos_common::{
+    delay::{DISTRIBUTION, JITTER, UNIFORM},
     draw::rule_seed,
-    line::{DEFAULT_BYTES, DEFAULT_PACKETS},
     pattern,
+    rate::{OF_FLOW, SHARED},
     rule::{FLAG_FLOWS, FLAG_NEW_ONLY, FLAG_SHADOW, Rule, action},
     scope::{self, FLAG_PROTECTED_CGROUPS, MAX_FLOWS, MAX_NEW_FLOWS, Scope},
     table::{Block, HOOKS, Row, RowId, ShortCut, WORDS},
@@ -26,11 +28,11 @@ use chaos_common::{
 use crate::{
     config::{Experiment, Mode, Problem},
     guard::protected::Protected,
-    line::Room,
 };
 use addresses::Trie;
 use clauses::Clauses;
 use place::{Placed, place, protect};
+pub use quantiles::quantiles;
 use rows::{Bits, Rows};
 pub use size::{Half, Size};
 
@@ -66,8 +68,8 @@ pub struct Tables {
     pub rows: Vec<Row>,
     /// Ids of protected cgroups.
     pub protected_cgroups: Vec<u64>,
-    /// What may wait in the delay line.
-    pub room: Room,
+    /// Packets that may wait in the delay line.
+    pub packets: u32,
 }
 
 impl Tables {
@@ -96,8 +98,12 @@ impl Tables {
             rules: u32::try_from(placed.len()).unwrap_or(0),
             generation: half.generation,
             flags: what_is_asked(&placed),
+            line_bytes: experiment.line_room.bytes,
             ..Scope::default()
         };
+        if experiment.target.get_ref().selector.is_of_namespaces() {
+            placed.iter_mut().for_each(Placed::meets_at_devices);
+        }
         let mut guarded = (0, 0);
         let mut protected_cgroups = Vec::new();
         if !experiment.allow_protected {
@@ -106,7 +112,8 @@ impl Tables {
             // Even if there are none yet: sshd may be restarted while the experiment runs.
             scope.flags |= FLAG_PROTECTED_CGROUPS;
         }
-        let tables = Self::build(scope, &clauses, placed, guarded, protected_cgroups, half);
+        let packets = experiment.line_room.packets;
+        let tables = Self::build(scope, &clauses, placed, guarded, protected_cgroups, packets, half);
         tables.size().within(half.capacity)?;
         Ok(tables)
     }
@@ -117,6 +124,7 @@ impl Tables {
         placed: Vec<Placed>,
         protected: (u16, u64),
         protected_cgroups: Vec<u64>,
+        packets: u32,
         half: Half,
     ) -> Self {
         let mut rows = Rows::new(half.rows());
@@ -140,7 +148,7 @@ impl Tables {
             short_cuts,
             rows: rows.into_rows(),
             protected_cgroups,
-            room: Room { packets: DEFAULT_PACKETS, bytes: DEFAULT_BYTES },
+            packets,
         }
     }
 
@@ -153,6 +161,14 @@ impl Tables {
             .collect()
     }
 
+    /// Whether a delay is drawn from one of the tables of quantiles.
+    pub fn draws_from_tables(&self) -> bool {
+        let draws = |rule: &Rule| {
+            rule.action == action::DELAY && rule.numbers[JITTER] > 0 && rule.numbers[DISTRIBUTION] != UNIFORM
+        };
+        self.rules.iter().any(draws)
+    }
+
     /// How much of the kernel's tables they take.
     pub fn size(&self) -> Size {
         Size {
@@ -161,8 +177,9 @@ impl Tables {
             blocks: self.blocks.len(),
             short_cuts: self.short_cuts.len(),
             new_flows: if self.scope.flags & scope::FLAG_NEW_FLOWS == 0 { 0 } else { MAX_NEW_FLOWS },
-            flows: if self.rules.iter().any(remembers_flows) { MAX_FLOWS } else { 0 },
-            waiting: if self.rules.iter().any(makes_wait) { self.room.packets as usize } else { 0 },
+            flows: if self.rules.iter().any(has_state_of_flows) { MAX_FLOWS } else { 0 },
+            order: if self.rules.iter().any(makes_wait) { MAX_FLOWS } else { 0 },
+            waiting: if self.rules.iter().any(makes_wait) { self.packets as usize } else { 0 },
         }
     }
 }
@@ -172,17 +189,24 @@ fn makes_wait(rule: &Rule) -> bool {
     matches!(rule.action, action::DELAY | action::RATE | action::REORDER)
 }
 
-/// Whether a rule knows something of each connection.
-fn remembers_flows(rule: &Rule) -> bool {
-    makes_wait(rule) || pattern::is_of_flows(rule.pattern)
-}
-
 /// What the programs must find out about packets because some rule asks.
 fn what_is_asked(placed: &[Placed]) -> u32 {
     let asks = |flag: u32| placed.iter().any(|p| p.rule.flags & flag != 0);
-    let flows = if asks(FLAG_FLOWS | FLAG_NEW_ONLY) { scope::FLAG_FLOWS } else { 0 };
+    let by_connection = asks(FLAG_FLOWS | FLAG_NEW_ONLY) || placed.iter().any(|p| tells_apart(&p.rule));
+    let flows = if by_connection { scope::FLAG_FLOWS } else { 0 };
     let new = if asks(FLAG_NEW_ONLY) { scope::FLAG_NEW_FLOWS } else { 0 };
     flows | new
+}
+
+/// Whether connections must be told apart for a rule although it hits any of them: because packets that wait keep their
+/// order in each, or because it knows something of each.
+fn tells_apart(rule: &Rule) -> bool {
+    makes_wait(rule) || has_state_of_flows(rule)
+}
+
+/// Whether a rule remembers something of each connection.
+pub fn has_state_of_flows(rule: &Rule) -> bool {
+    pattern::is_of_flows(rule.pattern) || rule.action == action::RATE && rule.numbers[SHARED] == OF_FLOW
 }
 
 /// By hook and protocol: the clauses of the rules that apply there.

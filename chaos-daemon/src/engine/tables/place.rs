@@ -2,7 +2,7 @@
 
 use chaos_common::{
     draw::SCALE,
-    rule::{FLAG_FLOWS, FLAG_NEW_ONLY, Rule},
+    rule::{FLAG_FLOWS, FLAG_NEW_ONLY, Rule, hook},
     table::{MAX_CLAUSES, WORD_BITS},
 };
 use ipnet::IpNet;
@@ -27,6 +27,16 @@ pub struct Placed {
     pub hooks: u32,
     /// The only protocol, if there is one.
     pub protocol: Option<Protocol>,
+}
+
+impl Placed {
+    /// Where network namespaces are the target, all that is received is judged where it arrives at a device: which cgroup
+    /// its socket is in says nothing.
+    pub fn meets_at_devices(&mut self) {
+        if self.hooks & hook::INGRESS != 0 {
+            self.hooks |= hook::ARRIVAL;
+        }
+    }
 }
 
 /// Gives a fault its clauses.

@@ -22,8 +22,10 @@ pub struct Size {
     pub short_cuts: usize,
     /// Connections whose beginning is remembered.
     pub new_flows: usize,
-    /// Connections of which something else is.
+    /// Connections of which a rule knows something else.
     pub flows: usize,
+    /// Connections whose packets keep their order while they wait.
+    pub order: usize,
     /// Packets that may wait.
     pub waiting: usize,
 }
@@ -37,6 +39,7 @@ impl Size {
         short_cuts: MAX_SHORT_CUTS,
         new_flows: MAX_NEW_FLOWS,
         flows: MAX_FLOWS,
+        order: MAX_FLOWS,
         waiting: DEFAULT_PACKETS as usize,
     };
 
@@ -51,6 +54,7 @@ impl Size {
             short_cuts: room(self.short_cuts, 128, MAX_SHORT_CUTS),
             new_flows: self.new_flows.max(1),
             flows: self.flows.max(1),
+            order: self.order.max(1),
             waiting: self.waiting.max(1),
         }
     }

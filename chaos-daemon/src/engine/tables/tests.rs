@@ -1,6 +1,8 @@
 //! The compiled tables against the plain meaning of the file: for random addresses and ports, the rules that the tables
 //! give are exactly those whose networks and ports contain them.
 
+mod hooks;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use chaos_common::table::{Nodes, WORD_BITS, row_of, words_of};

@@ -160,7 +160,7 @@ impl Selection {
 
     /// Whether everything in its network namespaces is meant, whichever process it belongs to.
     pub fn is_of_namespaces(&self) -> bool {
-        matches!(self.spec.get_ref().selector, Selector::NetNs(_))
+        self.spec.get_ref().selector.is_of_namespaces()
     }
 
     /// The namespaces at the start. A process that is there and cannot be looked at is an error: its packets would be
