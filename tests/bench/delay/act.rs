@@ -50,8 +50,8 @@ struct Udp {
 /// What a sender of packets has to say.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Sent {
-    /// Packets that were sent.
-    pub sent: u64,
+    /// How many.
+    pub packets: u64,
     /// Of these, how many the system refused.
     pub refused: u64,
     /// How long it took.
@@ -81,7 +81,7 @@ fn send(udp: &Udp) -> Sent {
     let sockets: Vec<UdpSocket> = udp.to.iter().cycle().take(udp.sockets).map(|to| connected(*to)).collect();
     let mut packet = vec![7; udp.size.max(HEAD)];
     let (every, begun) = (Duration::from_nanos(udp.every), Instant::now());
-    let (mut sent, mut refused) = (0, 0);
+    let (mut packets, mut refused) = (0, 0);
     for (number, socket) in (0..udp.count).zip(sockets.iter().cycle()) {
         let due = Duration::from_nanos(udp.every * number);
         // A clock that is read for every packet costs little against sending it.
@@ -96,9 +96,9 @@ fn send(udp: &Udp) -> Sent {
         packet[..8].copy_from_slice(&number.to_le_bytes());
         packet[8..HEAD].copy_from_slice(&monotonic().to_le_bytes());
         refused += u64::from(socket.send(&packet).is_err());
-        sent += 1;
+        packets += 1;
     }
-    Sent { sent, refused, nanos: u64::try_from(begun.elapsed().as_nanos()).unwrap() }
+    Sent { packets, refused, nanos: u64::try_from(begun.elapsed().as_nanos()).unwrap() }
 }
 
 fn connected(to: SocketAddr) -> UdpSocket {

@@ -49,7 +49,12 @@ pub fn run(pair: &Pair, options: &Options, rows: &mut Rows) {
     let probe = Packets { count: 60_000, every: Duration::from_millis(1), flows: 2, size: 64, within: None };
     let probe = probe.start(pair, &receiver);
     thread::sleep(Duration::from_millis(200));
-    rows.add("packets waiting, at least", (sent.sent - receiver.count()) as f64, "", Bar::AtLeast(9_999.0));
+    rows.add(
+        "packets waiting, at least",
+        (sent.packets - receiver.count()) as f64,
+        "",
+        Bar::AtLeast(9_999.0),
+    );
     let devices = devices(pair).len();
     let killed = monotonic();
     kchaos.signal(Signal::SIGKILL);

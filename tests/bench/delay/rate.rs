@@ -19,7 +19,7 @@ struct Run {
     sent: u64,
     /// Per second.
     offered: f64,
-    received: u64,
+    arrived: u64,
     /// Per second of sending.
     carried: f64,
     /// Arrived, but the receiver's own socket had no room for them.
@@ -71,7 +71,7 @@ fn ours(run: &Run, rows: &mut Rows) {
 
 impl Run {
     fn lost(&self) -> f64 {
-        self.sent as f64 - self.received as f64
+        self.sent as f64 - self.arrived as f64
     }
 }
 
@@ -83,7 +83,7 @@ fn once(pair: &Pair, way: Way, rate: u64, seconds: u64) -> Run {
     let within = Some(Duration::from_secs(seconds));
     let packets = Packets { count: rate * seconds, every, flows: 16, size: 64, within };
     let sent = packets.start(pair, &receiver).wait();
-    let received = receiver.take(sent.sent, Duration::from_secs(2)).len() as u64;
+    let arrived = receiver.take(sent.packets, Duration::from_secs(2)).len() as u64;
     let counted = standing.remove().map(|ended| {
         let json = ended.json();
         let skipped = &json["faults"][0]["skipped"];
@@ -94,10 +94,10 @@ fn once(pair: &Pair, way: Way, rate: u64, seconds: u64) -> Run {
     });
     let took = sent.nanos as f64 / 1e9;
     Run {
-        sent: sent.sent,
-        offered: sent.sent as f64 / took,
-        received,
-        carried: received as f64 / took,
+        sent: sent.packets,
+        offered: sent.packets as f64 / took,
+        arrived,
+        carried: arrived as f64 / took,
         unread: self::unread(pair) - unread,
         counted,
     }

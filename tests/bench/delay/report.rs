@@ -24,7 +24,7 @@ fn sections(rows: &[Row]) -> Vec<(String, Vec<&Row>)> {
     for row in rows {
         let title = format!("{}: {}", row.place, row.section);
         match sections.last_mut() {
-            Some((last, list)) if *last == title => list.push(row),
+            Some((before, list)) if *before == title => list.push(row),
             _ => sections.push((title, vec![row])),
         }
     }

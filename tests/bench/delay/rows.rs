@@ -45,7 +45,11 @@ impl Row {
 
     /// The value with its unit.
     pub fn value(&self) -> String {
-        self.value.map_or("not measured".to_owned(), |value| format!("{} {}", number(value), self.unit))
+        self.value.map_or("not measured".to_owned(), |value| self.with_unit(value))
+    }
+
+    fn with_unit(&self, value: f64) -> String {
+        format!("{} {}", number(value), self.unit).trim_end().to_owned()
     }
 
     /// The bar in words, and whether it is met.
@@ -53,8 +57,8 @@ impl Row {
         let met = if self.met(slack) { "met" } else { "MISSED" };
         match self.bar {
             Bar::None => String::new(),
-            Bar::Below(limit) => format!("under {} {}: {met}", number(limit * slack), self.unit),
-            Bar::AtLeast(limit) => format!("at least {} {}: {met}", number(limit / slack), self.unit),
+            Bar::Below(limit) => format!("under {}: {met}", self.with_unit(limit * slack)),
+            Bar::AtLeast(limit) => format!("at least {}: {met}", self.with_unit(limit / slack)),
         }
     }
 }
