@@ -1,6 +1,7 @@
 //! Benchmarks: `cargo xtask bench [NAME] [--quick]`. Each prints what it measured and the bar it is held to; the exit
 //! code is 1 if a bar was missed.
 
+mod delay;
 mod matching;
 mod nftables;
 mod packet;
@@ -18,6 +19,8 @@ struct Args {
     /// Fewer runs, for the standard test
     #[arg(long)]
     quick: bool,
+    #[command(flatten)]
+    delay: delay::Arguments,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -28,6 +31,8 @@ enum Name {
     Packet,
     /// What matching costs with ever more rules, and replacing them
     Match,
+    /// Delays against netem and noxious
+    Delay,
     /// All of them
     All,
 }
@@ -42,6 +47,10 @@ struct Figure {
 }
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(delay::act::WORD) {
+        delay::act::main();
+        return ExitCode::SUCCESS;
+    }
     let args = Args::parse();
     let mut figures = Vec::new();
     let wanted = |name| args.name == Name::All || args.name == name;
@@ -55,7 +64,10 @@ fn main() -> ExitCode {
         figures.extend(matching::run(args.quick));
         figures.extend(nftables::run(args.quick));
     }
-    let mut missed = false;
+    let mut missed = wanted(Name::Delay) && delay::run(&args.delay, args.quick);
+    if figures.is_empty() {
+        return ExitCode::from(u8::from(missed));
+    }
     println!("\n{:<66} {:>12}  bar", "", "measured");
     let slack = if args.quick { SLACK } else { 1.0 };
     for Figure { what, value, unit, below } in figures {

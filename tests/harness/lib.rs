@@ -15,6 +15,8 @@ pub mod netns;
 pub mod programs;
 pub mod redis;
 pub mod replacing;
+pub mod spread;
+pub mod statistics;
 pub mod suite;
 pub mod traffic;
 

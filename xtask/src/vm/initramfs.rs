@@ -52,7 +52,8 @@ pub fn build(contents: &Contents) -> Result<Vec<u8>> {
         let content = read(program)?;
         let name = program.file_name().with_context(|| format!("{} is no program", program.display()))?;
         archive.file(&format!("/bin/{}", name.to_string_lossy()), &content);
-        if elf::require_static(&content).is_err() {
+        // Some take a table along.
+        if content.starts_with(b"\x7fELF") && elf::require_static(&content).is_err() {
             let said = sh::output(Command::new("ldd").arg(program).env("LC_ALL", "C"))
                 .with_context(|| format!("{} cannot be taken into a guest", program.display()))?;
             libraries.extend(parse_ldd(&said));

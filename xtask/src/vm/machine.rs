@@ -42,6 +42,14 @@ pub enum Accelerator {
 }
 
 impl Accelerator {
+    /// What QEMU calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kvm => "KVM",
+            Self::Tcg => "TCG (translation)",
+        }
+    }
+
     /// How much slower than on the host a test may be.
     pub fn slow(self) -> u32 {
         match self {
