@@ -82,6 +82,9 @@ impl Options {
 /// What may be missed by so much in the short version: other things run beside it.
 const SLACK: f64 = 1.5;
 
+/// One of the measurements.
+type Measure = fn(&Pair, &Options, &mut Rows);
+
 /// Runs it all; says whether a bar was missed.
 pub fn run(args: &Arguments, quick: bool) -> bool {
     let guest = std::env::var_os("KCHAOS_GUEST").is_some();
@@ -93,7 +96,7 @@ pub fn run(args: &Arguments, quick: bool) -> bool {
         eprintln!("bench    kchaos does not take delays, the others are measured alone: {refusal}");
     }
     let options = Options { quick, guest, refusal };
-    let all: [(Only, fn(&Pair, &Options, &mut Rows)); 6] = [
+    let all: [(Only, Measure); 6] = [
         (Only::Accuracy, accuracy::run),
         (Only::Spread, spread::run),
         (Only::Bursts, bursts::run),
