@@ -275,9 +275,9 @@ mod tests {
 
     #[test]
     fn the_release_time_is_behind_the_header() {
-        let mut frame = vec![0xff; HEADER];
+        let mut frame = vec![0xff; RELEASE];
         frame.extend(5_000_000_007u64.to_ne_bytes());
-        frame.extend([0xff; 6]);
+        frame.extend([0xff; 2]);
         assert_eq!(release(&frame), Some(5_000_000_007));
         assert_eq!(release(&frame[..SHORTEST - 1]), None);
         assert_eq!(release(&[]), None);
