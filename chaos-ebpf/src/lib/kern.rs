@@ -242,7 +242,7 @@ impl Skb {
         if failed == 0 && self.load::<4>(0) == Some(behind) && self.start_ethertype() { ETHERNET } else { 0 }
     }
 
-    /// Whether its EtherType stands where an Ethernet header has it.
+    /// Whether its `EtherType` stands where an Ethernet header has it.
     #[inline(always)]
     fn start_ethertype(&self) -> bool {
         self.start().is_some_and(|[_, rest]| ((rest >> 32) as u16).swap_bytes() == self.ethertype())

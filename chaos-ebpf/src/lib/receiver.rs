@@ -68,7 +68,8 @@ fn assign(skb: &Skb, protocol: u8, tuple: *mut bpf_sock_tuple, length: u32) -> R
     }
 }
 
-const HERE: u64 = BPF_F_CURRENT_NETNS as i64 as u64;
+/// The namespace that the packet is in.
+const HERE: u64 = (BPF_F_CURRENT_NETNS as i64).cast_unsigned();
 
 #[inline(always)]
 fn assign_tcp(skb: &Skb, tuple: *mut bpf_sock_tuple, length: u32) -> Receiver {
