@@ -119,12 +119,6 @@ impl Counters {
         }
     }
 
-    /// How often the dice were thrown: the base for comparing asked with done. In shadow mode a hit is counted as
-    /// skipped, and still is a draw.
-    pub fn draws(&self) -> u64 {
-        self.hits() + self.skipped[Skip::Probability as usize]
-    }
-
     /// How often the draw said yes: injected, or would have been in shadow mode.
     pub fn hits(&self) -> u64 {
         self.injected + self.skipped[Skip::Shadow as usize]
@@ -167,7 +161,6 @@ mod tests {
         sum.add(&cpu);
         sum.add(&cpu);
         assert_eq!((10, 2), (sum.matched, sum.unattributed));
-        assert_eq!(10, sum.draws());
         assert_eq!(8, sum.hits());
     }
 }

@@ -28,12 +28,11 @@ pub const HORIZON_NS: u64 = 3600 * 1_000_000_000;
 /// The program where a line device receives: returns packets to where they came from.
 pub const EXIT: &str = "kchaos_line_exit";
 
-/// The program where the far end of a kernel line receives: sends a copy back that belongs to no socket, as a packet
-/// that keeps its socket would hold up its connection.
-pub const FORK: &str = "kchaos_line_fork";
-
-/// The program where the far end of a kernel line sends: tells the queueing discipline the release time.
+/// The program where a kernel line sends: tells its queueing discipline the release time.
 pub const WAIT: &str = "kchaos_line_wait";
+
+/// The program where the far end of a kernel line receives: turns packets round, so that the line device receives them.
+pub const BACK: &str = "kchaos_line_back";
 
 /// The number of the line device of an experiment, which is below [`LINES`].
 #[inline(always)]

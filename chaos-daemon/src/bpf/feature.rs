@@ -92,7 +92,7 @@ impl Feature {
             Self::CgroupConnect => {
                 &["kchaos_connect4", "kchaos_connect6", "kchaos_sendmsg4", "kchaos_sendmsg6"]
             }
-            Self::DelayLine => &["kchaos_line_fork", "kchaos_line_wait", "kchaos_line_exit"],
+            Self::DelayLine => &["kchaos_line_wait", "kchaos_line_back", "kchaos_line_exit"],
         }
     }
 

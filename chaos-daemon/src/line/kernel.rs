@@ -1,8 +1,8 @@
-//! The line in the kernel: a veth pair with `fq` at its far end.
+//! The line in the kernel: a veth pair with `fq` on it.
 //!
-//! The near end is the line device. A packet that is sent there is received at the far end, where a program sends a copy
-//! of it back, through `fq`; when it is due, the near end receives it. The far end is in a network namespace of ours
-//! that nobody is in: if we die, the kernel removes it, and a pair goes with either of its ends.
+//! The near end is the line device. A packet that is sent there waits in `fq`; when it is due, the far end receives it,
+//! where a program makes it one that the near end has received. The far end is in a network namespace of ours that
+//! nobody is in: if we die, the kernel removes it, and a pair goes with either of its ends.
 
 use std::{
     io,
@@ -62,12 +62,12 @@ pub fn open(namespace: &Arc<NetNs>, number: u32, room: Room) -> Result<(Built, V
     let pair = Pair { private, index };
     let far = || {
         device::disable_ipv6(FAR)?;
-        fq::put(index, room)?;
         device::up(index)
     };
     inside(&pair.private, far)?.map_err(LineError::step("setting up the far end", namespace))?;
     let near = || {
         device::disable_ipv6(&name)?;
+        fq::put(index, room)?;
         device::up(index)
     };
     inside(namespace, near)?.map_err(LineError::step(&format!("setting up {name}"), namespace))?;
@@ -80,8 +80,8 @@ pub fn open(namespace: &Arc<NetNs>, number: u32, room: Room) -> Result<(Built, V
     };
     let hooks = vec![
         hook(namespace, &name, Side::Ingress, line::EXIT),
-        hook(&pair.private, FAR, Side::Egress, line::WAIT),
-        hook(&pair.private, FAR, Side::Ingress, line::FORK),
+        hook(&pair.private, FAR, Side::Ingress, line::BACK),
+        hook(namespace, &name, Side::Egress, line::WAIT),
     ];
     Ok((Built::Kernel(pair), hooks))
 }

@@ -1,16 +1,16 @@
-//! The delay line's own devices: at the far end of a veth pair, and where packets come out again.
+//! The delay line's own devices: where packets go in, at the far end of a veth pair, and where they come out again.
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
 
 use crate::lib::{kern, line};
 
-/// tc ingress of the far end: into the queue.
+/// tc ingress of the far end: back.
 #[classifier]
-pub fn kchaos_line_fork(ctx: TcContext) -> i32 {
-    line::fork(&kern::Skb::from(&ctx))
+pub fn kchaos_line_back(ctx: TcContext) -> i32 {
+    line::back(&kern::Skb::from(&ctx))
 }
 
-/// tc egress of the far end, before its queue.
+/// tc egress of the device in the target's namespace, before its queue.
 #[classifier]
 pub fn kchaos_line_wait(ctx: TcContext) -> i32 {
     line::hold(&kern::Skb::from(&ctx))

@@ -6,3 +6,4 @@ pub mod delay;
 pub mod drop;
 pub mod duplicate;
 pub mod rate;
+pub mod reorder;

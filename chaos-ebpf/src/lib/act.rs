@@ -4,7 +4,7 @@
 //! it is to be out of order. What must stay true: every rule that was noted is counted once, when it is known what
 //! became of it.
 
-use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT};
+use aya_ebpf::bindings::__sk_buff;
 use chaos_common::{
     corrupt::{DISCARDED, OUTCOME},
     counters::Skip,
@@ -84,8 +84,9 @@ pub fn act(scope: &Scope, skb: &Skb, flow: u64, what: What, lose: impl FnOnce() 
     let wanted = kchaos_wanted(skb.context(), flow, what.0);
     match kchaos_carry_out(skb.context(), flow, what.0, wanted) {
         fate::LOST => Some(lose()),
-        fate::WAITS => Some(line::send(scope)),
-        fate::COPY_WAITS => Some(TC_ACT_SHOT),
+        fate::WAITS => Some(line::send(scope, skb, lose)),
+        // Not "refused", as its sender would take that for a full queue.
+        fate::COPY_WAITS => Some(lose()),
         _ => None,
     }
 }
@@ -205,7 +206,7 @@ pub extern "C" fn kchaos_act(skb: *mut __sk_buff, number: u32, flow: u64, what: 
         action::RATE => {
             fault::rate::wait(rule, flow, kern::monotonic_ns(), skb.wire_length()) & WAIT | IN_ORDER
         }
-        action::REORDER => rule.numbers[0] & WAIT | OUT_OF_ORDER,
+        action::REORDER => fault::reorder::wait(rule) & WAIT | OUT_OF_ORDER,
         action::DUPLICATE => COPY,
         action::CORRUPT => {
             if rule.numbers[OUTCOME] == DISCARDED {

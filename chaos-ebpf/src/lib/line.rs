@@ -6,8 +6,8 @@
 use aya_ebpf::{
     bindings::{BPF_NOEXIST, TC_ACT_SHOT, TC_ACT_UNSPEC},
     helpers::generated::{
-        bpf_clone_redirect, bpf_redirect, bpf_set_hash, bpf_set_hash_invalid, bpf_skb_change_type,
-        bpf_skb_store_bytes,
+        bpf_clone_redirect, bpf_redirect, bpf_redirect_peer, bpf_set_hash, bpf_set_hash_invalid,
+        bpf_skb_change_type, bpf_skb_store_bytes,
     },
 };
 use chaos_common::{
@@ -82,37 +82,37 @@ pub fn check_in_copy(skb: &Skb) -> bool {
     true
 }
 
-/// Sends the packet into the line; the answer of its program.
+/// Sends the packet into the line; the answer of its program. `lose` is the one for a packet that is lost.
+///
+/// In the kernel's own line a *copy* waits, because it belongs to no socket: TCP counts what its socket still has in
+/// queues of this host, and would stop sending. A TAP device takes the socket off by itself.
 #[inline(always)]
-pub fn send(scope: &Scope) -> i32 {
-    // SAFETY: a plain helper call.
-    unsafe { bpf_redirect(scope.line, 0) as i32 }
-}
-
-/// At the far end of the line in the kernel: a copy waits in the place of the packet, because the copy belongs to no
-/// socket. TCP counts what its socket still has in queues of this host, and would stop sending. fq tells flows apart by
-/// the hash, and once it holds one back, a packet that is due earlier waits with it: so each is a flow of its own.
-#[inline(always)]
-pub fn fork(skb: &Skb) -> i32 {
-    let Some(start) = skb.start() else { return TC_ACT_SHOT };
-    // SAFETY: helpers on the program's packet. A copy that cannot be made is missing in the end, and counted.
-    unsafe {
-        bpf_set_hash(skb.context(), id_of(start));
-        bpf_clone_redirect(skb.context(), skb.device(), 0);
+pub fn send(scope: &Scope, skb: &Skb, lose: impl FnOnce() -> i32) -> i32 {
+    if scope.flags & FLAG_LINE_CUTS != 0 {
+        // SAFETY: a plain helper call.
+        return unsafe { bpf_redirect(scope.line, 0) as i32 };
     }
-    TC_ACT_SHOT
+    // SAFETY: a helper on the program's packet. A copy that cannot be made is missing in the end, and counted.
+    unsafe { bpf_clone_redirect(skb.context(), scope.line, 0) };
+    lose()
 }
 
-/// Before the queue of the line in the kernel: says when the packet is due.
+/// Before the queue of the line in the kernel: says when the packet is due. fq tells flows apart by the hash, and once it
+/// holds one back, a packet that is due earlier waits with it: so each is a flow of its own.
 #[inline(always)]
 pub fn hold(skb: &Skb) -> i32 {
-    match skb.start() {
-        Some(start) => {
-            skb.set_time(release_of(start));
-            TC_ACT_UNSPEC
-        }
-        None => TC_ACT_SHOT,
-    }
+    let Some(start) = skb.start() else { return TC_ACT_SHOT };
+    // SAFETY: a helper on the program's packet.
+    unsafe { bpf_set_hash(skb.context(), id_of(start)) };
+    skb.set_time(release_of(start));
+    TC_ACT_UNSPEC
+}
+
+/// At the far end of the line in the kernel: the packet is taken for one that the near end has received.
+#[inline(always)]
+pub fn back(skb: &Skb) -> i32 {
+    // SAFETY: a plain helper call.
+    unsafe { bpf_redirect_peer(skb.device(), 0) as i32 }
 }
 
 /// Out of the line: the packet goes on where it was taken away.
