@@ -76,6 +76,9 @@ pub struct Waiting {
     pub tag: u32,
     /// 0 on its way out, or [`WAY_IN`].
     pub way: u32,
+    /// How many parts of it have not come out, if the line cuts it up. Large packets that TCP or a UDP sender leaves to be
+    /// cut by the device (GSO) are cut by the line if they are larger than its device takes; each part has the stamp.
+    pub parts: u64,
 }
 
 /// Totals of the line: bytes that went in.

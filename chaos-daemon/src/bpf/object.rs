@@ -25,7 +25,7 @@ use chaos_common::{
     counters::Counters,
     draw::mix,
     host,
-    scope::{FLAG_LINE_CUTS, FLAG_NAMESPACES, Scope},
+    scope::{FLAG_LINE_ORPHANS, FLAG_NAMESPACES, Scope},
 };
 
 /// The release of the compiler that built the programs; the same source costs the verifier more or less with another.
@@ -282,9 +282,9 @@ impl Object {
     }
 
     fn set_scope(&mut self, scope: Scope) -> Result<(), BpfError> {
-        let cuts =
-            if self.levels.get(&Feature::DelayLine) == Some(&Level::Reduced) { FLAG_LINE_CUTS } else { 0 };
-        let scope = Scope { flags: scope.flags | cuts, ..scope };
+        let by_tap = self.levels.get(&Feature::DelayLine) == Some(&Level::Reduced);
+        let orphans = if by_tap { FLAG_LINE_ORPHANS } else { 0 };
+        let scope = Scope { flags: scope.flags | orphans, ..scope };
         let mut table: Array<_, Scope> = self.map(SCOPE)?;
         table.set(0, scope, 0).map_err(|error| BpfError::Map { name: SCOPE, error })?;
         self.scope = scope;

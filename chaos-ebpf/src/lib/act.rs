@@ -83,10 +83,9 @@ pub fn act(scope: &Scope, skb: &Skb, flow: u64, what: What, lose: impl FnOnce() 
     // Two calls side by side and not one in the other: all stacks together have 512 bytes.
     let wanted = kchaos_wanted(skb.context(), flow, what.0);
     match kchaos_carry_out(skb.context(), flow, what.0, wanted) {
-        fate::LOST => Some(lose()),
+        // Where a copy waits, the sender must not hear that his packet was refused: he would take that for a full queue.
+        fate::LOST | fate::COPY_WAITS => Some(lose()),
         fate::WAITS => Some(line::send(scope, skb, lose)),
-        // Not "refused", as its sender would take that for a full queue.
-        fate::COPY_WAITS => Some(lose()),
         _ => None,
     }
 }
@@ -227,7 +226,7 @@ pub extern "C" fn kchaos_act(skb: *mut __sk_buff, number: u32, flow: u64, what: 
 pub extern "C" fn kchaos_check_in(skb: *mut __sk_buff, release: u64, what: u32) -> u32 {
     let Some(scope) = judge::scope() else { return Skip::Failed as u32 + 1 };
     let what = What(what);
-    match line::check_in(scope, &Skb::from(skb), release, what.way(), what.protocol()) {
+    match line::check_in(scope, &Skb::from(skb), release, what.way()) {
         Ok(()) => 0,
         Err(why) => why as u32 + 1,
     }

@@ -13,13 +13,12 @@ use aya_ebpf::{
 use chaos_common::{
     counters::Skip,
     line::{BYTES_IN, BYTES_LOST, BYTES_OUT, STRANGERS, WAY_IN, Waiting, id, stamp},
-    scope::{FLAG_LINE_CUTS, Scope},
+    scope::{FLAG_LINE_ORPHANS, Scope},
 };
 
 use super::{
     count,
     kern::{self, Skb},
-    parse::TCP,
 };
 use crate::maps::{KCHAOS_LINE, KCHAOS_NUMBER, KCHAOS_WAITING};
 
@@ -28,11 +27,8 @@ const ETHERNET: u32 = 14;
 const ADDRESSES: u32 = 12;
 
 /// Writes a packet down as waiting until `release` (ns on the monotonic clock), so that it can be sent into the line.
-pub fn check_in(scope: &Scope, skb: &Skb, release: u64, way: u32, protocol: u8) -> Result<(), Skip> {
+pub fn check_in(scope: &Scope, skb: &Skb, release: u64, way: u32) -> Result<(), Skip> {
     if scope.line == 0 || skb.network_offset() != ETHERNET {
-        return Err(Skip::Failed);
-    }
-    if scope.flags & FLAG_LINE_CUTS != 0 && protocol != TCP && skb.segments() > 1 {
         return Err(Skip::Failed);
     }
     let length = skb.length();
@@ -49,6 +45,7 @@ pub fn check_in(scope: &Scope, skb: &Skb, release: u64, way: u32, protocol: u8) 
         priority: skb.priority(),
         tag: skb.tag(),
         way,
+        parts: u64::from(skb.segments()),
     };
     let Some(addresses) = skb.start() else { return Err(Skip::Failed) };
     packet.addresses = addresses;
@@ -88,7 +85,7 @@ pub fn check_in_copy(skb: &Skb) -> bool {
 /// queues of this host, and would stop sending. A TAP device takes the socket off by itself.
 #[inline(always)]
 pub fn send(scope: &Scope, skb: &Skb, lose: impl FnOnce() -> i32) -> i32 {
-    if scope.flags & FLAG_LINE_CUTS != 0 {
+    if scope.flags & FLAG_LINE_ORPHANS != 0 {
         // SAFETY: a plain helper call.
         return unsafe { bpf_redirect(scope.line, 0) as i32 };
     }
@@ -122,18 +119,28 @@ pub fn check_out(skb: &Skb) -> i32 {
     const PACKET_HOST: u32 = 0;
     let Some(start) = skb.start() else { return TC_ACT_SHOT };
     let number = id_of(start);
-    // SAFETY: nobody else has this number, so nobody writes the entry.
-    let Some(packet) = (unsafe { KCHAOS_WAITING.get(number) }) else {
+    let Some(packet) = KCHAOS_WAITING.get_ptr_mut(number) else {
         add(STRANGERS, 1);
         return TC_ACT_SHOT;
     };
-    let Waiting { addresses, release: _, length, device, mark, priority, tag, way } = *packet;
+    // SAFETY: the entry of a map, which stays readable until we return, whoever forgets it meanwhile. Other parts of the
+    // same packet may come out at the same time: all that they change is how many are left.
+    let (packet, last) = unsafe {
+        // A part is shorter than the whole.
+        let whole = skb.length() >= (&raw const (*packet).length).read_volatile();
+        count::add(&raw mut (*packet).parts, u64::MAX);
+        let parts = (&raw const (*packet).parts).read_volatile();
+        (packet.read_volatile(), whole || parts == 0 || parts > u64::MAX / 2)
+    };
+    let Waiting { addresses, release: _, length, device, mark, priority, tag, way, parts: _ } = packet;
     let [first, second] = addresses;
-    let restored = write_start(skb, [first as u32, (first >> 32) as u32, second as u32]);
-    if !restored || KCHAOS_WAITING.remove(number).is_err() {
+    if !write_start(skb, [first as u32, (first >> 32) as u32, second as u32]) {
         return TC_ACT_SHOT;
     }
-    add(BYTES_OUT, u64::from(length));
+    // The one that forgets it is the one that counts it.
+    if last && KCHAOS_WAITING.remove(number).is_ok() {
+        add(BYTES_OUT, u64::from(length));
+    }
     skb.set_time(0);
     skb.set_mark(mark);
     skb.set_priority(priority);
