@@ -44,7 +44,7 @@ const _: () = assert!(offset_of!(Scope, line) == 32);
 const _: () = assert!(offset_of!(Scope, arrival_tag) == 36);
 const _: () = assert!(offset_of!(Scope, line_bytes) == 40);
 
-const _: () = assert!(size_of::<Waiting>() == 56 && align_of::<Waiting>() == 8);
+const _: () = assert!(size_of::<Waiting>() == 64 && align_of::<Waiting>() == 8);
 
 const _: () = assert!(size_of::<Memo>() == 16 && align_of::<Memo>() == 8);
 

@@ -64,6 +64,8 @@ pub struct Waiting {
     pub addresses: [u64; 2],
     /// When it is due, by `CLOCK_MONOTONIC` in ns.
     pub release: u64,
+    /// The connection whose order it keeps ([`Order`]); 0 if none.
+    pub connection: u64,
     /// Its length in bytes.
     pub length: u32,
     /// The device that it comes from.
@@ -80,6 +82,20 @@ pub struct Waiting {
     /// cut by the device (GSO) are cut by the line if they are larger than its device takes; each part has the stamp.
     pub parts: u64,
 }
+
+/// What is known of the packets of a connection that wait, in one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Order {
+    /// When the last of them is due.
+    pub due: u64,
+    /// How many have not come out. A timer is late, so none of them may be left out for being due already.
+    pub waiting: u64,
+}
+
+/// How long at least a packet waits that must not overtake others which are due. `fq` serves first what is overdue when
+/// it comes.
+pub const BEHIND_NS: u64 = 200_000;
 
 /// Totals of the line: bytes that went in.
 pub const BYTES_IN: u32 = 0;

@@ -41,6 +41,12 @@ pub const fn take(numbers: &[u64; 4], state: u64, now: u64, bytes: u64) -> (u64,
     pass(numbers, state, now, takes(bytes, numbers[RATE]))
 }
 
+/// The state as if a packet that takes so long had not come.
+#[inline(always)]
+pub const fn give_back(state: u64, takes: u64) -> u64 {
+    state.saturating_sub(takes)
+}
+
 #[cfg(test)]
 mod tests {
     use std::vec::Vec;

@@ -13,9 +13,6 @@ pub const FLAG_NEW_FLOWS: u32 = 1 << 2;
 /// are told apart by the table of namespaces.
 pub const FLAG_NAMESPACES: u32 = 1 << 3;
 
-/// [`Scope::flags`]: the device of the delay line takes a packet's socket off by itself, as a TAP device does.
-pub const FLAG_LINE_ORPHANS: u32 = 1 << 4;
-
 /// Network namespaces that a target may consist of.
 pub const MAX_NAMESPACES: usize = 64;
 

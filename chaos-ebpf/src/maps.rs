@@ -15,7 +15,7 @@ use chaos_common::{
     control::SLOTS,
     counters::Counters,
     delay,
-    line::{DEFAULT_PACKETS, TOTALS, Waiting},
+    line::{DEFAULT_PACKETS, Order, TOTALS, Waiting},
     memo::{ENTRIES, Memo},
     rule::Rule,
     scope::{MAX_FLOWS, MAX_NAMESPACES, MAX_NEW_FLOWS, MAX_PROTECTED, MAX_TARGETS, Scope},
@@ -86,9 +86,9 @@ pub static KCHAOS_STATE: Array<State, { MAX_RULES }> = Array::new();
 #[btf_map]
 pub static KCHAOS_FLOWSTAT: LruHashMap<u64, u64, { MAX_FLOWS }> = LruHashMap::new();
 
-/// When the last packet of a connection is due that was made to wait, by connection and direction.
+/// Packets of a connection that wait, by connection and direction.
 #[btf_map]
-pub static KCHAOS_ORDER: LruHashMap<u64, u64, { MAX_FLOWS }> = LruHashMap::new();
+pub static KCHAOS_ORDER: LruHashMap<u64, Order, { MAX_FLOWS }> = LruHashMap::new();
 
 /// What is to be done to the packet at hand.
 #[btf_map]

@@ -77,6 +77,14 @@ impl Ended {
         json["faults"][fault][field].as_u64().unwrap_or_else(|| panic!("no {field} in {json}"))
     }
 
+    /// Expects that every match of one fault was counted once.
+    pub fn assert_books(&self, fault: usize) {
+        let json = self.json();
+        let skipped: u64 =
+            json["faults"][fault]["skipped"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
+        assert_eq!(self.count(fault, "matched"), self.count(fault, "injected") + skipped, "{json}");
+    }
+
     /// How many of the matches of one fault were skipped for a reason.
     pub fn skipped(&self, fault: usize, reason: &str) -> u64 {
         let json = self.json();

@@ -55,6 +55,7 @@ fn no_more_than_there_is_room_for() {
         assert_eq!(fit as u64, ended.count(0, "injected"), "{ended:?}");
         assert_eq!(300 - fit as u64, ended.skipped(0, "overflow"), "{ended:?}");
         assert_eq!((fit, 0), (sink.count(), undelivered(&ended)), "{ended:?}");
+        ended.assert_books(0);
     }
 }
 

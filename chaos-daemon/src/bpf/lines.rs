@@ -10,7 +10,6 @@ use chaos_common::line::{BYTES_IN, BYTES_LOST, BYTES_OUT, Waiting};
 
 use super::{
     BpfError, Fails, Feature, Level, Object,
-    devices::Namespace,
     feature::forced,
     tc::{At, Link},
 };
@@ -137,19 +136,20 @@ impl Object {
         Ok(self.lost + waiting.keys().flatten().count() as u64)
     }
 
-    /// Forgets packets that a TAP has lost, so that they take no room from others: those that are long due while nothing
-    /// waits behind it. Cheap if there are none. (fq loses nothing that the table has room for.)
+    /// Forgets packets that a line has lost, so that they take no room from others: those that are long due. One that
+    /// comes out after all is dropped there, as nobody knows it. Looks every few seconds, and only at so many.
     pub fn forget_lost(&mut self) -> Result<(), BpfError> {
-        let idle = |namespace: &Namespace| match &namespace.waits {
-            Waits::Here { line, .. } => line.counts().is_some_and(|counts| counts.waiting() == 0),
-            _ => false,
-        };
-        if !self.namespaces.values().any(idle) || self.bytes_waiting()? == 0 {
+        let now = monotonic_ns();
+        if !self.levels.contains_key(&Feature::DelayLine)
+            || now < self.look_for_lost
+            || self.bytes_waiting()? == 0
+        {
             return Ok(());
         }
+        self.look_for_lost = now + nanos(LOOK_FOR_LOST);
         let due = monotonic_ns().saturating_sub(nanos(OVERDUE));
         let mut waiting: HashMap<&mut MapData, u32, Waiting> = self.map(WAITING)?;
-        let overdue = waiting.iter().flatten().filter(|(_, packet)| packet.release < due);
+        let overdue = waiting.iter().take(AT_ONCE).flatten().filter(|(_, packet)| packet.release < due);
         let overdue: Vec<(u32, Waiting)> = overdue.collect();
         // One that is gone by now has come out after all.
         let lost = overdue.into_iter().filter(|(number, _)| waiting.remove(number).is_ok());
@@ -170,6 +170,12 @@ impl Object {
         totals.get(&number, 0).map_err(|error| BpfError::Map { name: TOTALS, error })
     }
 }
+
+/// How often it is looked for packets that are lost.
+const LOOK_FOR_LOST: Duration = Duration::from_secs(5);
+
+/// At how many it is looked: each takes a system call, and the lease must be extended meanwhile.
+const AT_ONCE: usize = 20_000;
 
 /// How long after its time a packet is given up that nobody has.
 const OVERDUE: Duration = Duration::from_secs(3);

@@ -25,7 +25,7 @@ use chaos_common::{
     counters::Counters,
     draw::mix,
     host,
-    scope::{FLAG_LINE_ORPHANS, FLAG_NAMESPACES, Scope},
+    scope::{FLAG_NAMESPACES, Scope},
 };
 
 /// The release of the compiler that built the programs; the same source costs the verifier more or less with another.
@@ -58,6 +58,8 @@ pub struct Object {
     pub(super) line: Option<Wanted>,
     /// Packets that these are known to have lost.
     pub(super) lost: u64,
+    /// When it is looked for such packets again (monotonic clock).
+    pub(super) look_for_lost: u64,
     mapped: Mapped,
     control: Array<MapData, u64>,
     counters: PerCpuArray<MapData, Counters>,
@@ -118,6 +120,7 @@ impl Object {
             has_tcx: true,
             line: None,
             lost: 0,
+            look_for_lost: 0,
             filters: Filters::default(),
             namespaces: BTreeMap::new(),
             cgroups: BTreeMap::new(),
@@ -282,9 +285,6 @@ impl Object {
     }
 
     fn set_scope(&mut self, scope: Scope) -> Result<(), BpfError> {
-        let by_tap = self.levels.get(&Feature::DelayLine) == Some(&Level::Reduced);
-        let orphans = if by_tap { FLAG_LINE_ORPHANS } else { 0 };
-        let scope = Scope { flags: scope.flags | orphans, ..scope };
         let mut table: Array<_, Scope> = self.map(SCOPE)?;
         table.set(0, scope, 0).map_err(|error| BpfError::Map { name: SCOPE, error })?;
         self.scope = scope;

@@ -30,7 +30,8 @@ const SLACK: u32 = 1024;
 /// came. The kernel takes no more.
 const TURN: u32 = 1 << 20;
 
-/// Packets without a socket, as ours are, are spread over so many flows, by their hash. A flow waits as a whole: its
+/// Packets without a socket, as ours are, are spread over so many flows at least, and twice as many as may wait, by
+/// their hash. A flow waits as a whole: its
 /// packets leave in the order of their times, but one that is due earlier than the first waits for it.
 const FLOWS: u32 = 1 << 16;
 
@@ -54,7 +55,7 @@ pub fn put(index: u32, room: Room) -> io::Result<()> {
         (INITIAL_QUANTUM, TURN),
         (RATE_ENABLE, 0),
         (BUCKETS_LOG, TREES_LOG),
-        (ORPHAN_MASK, FLOWS - 1),
+        (ORPHAN_MASK, room.packets.saturating_mul(2).clamp(FLOWS, 1 << 22).next_power_of_two() - 1),
         (TIMER_SLACK, LATE_NS),
         (HORIZON, HORIZON_US),
     ];

@@ -15,9 +15,19 @@ use crate::lib::{draw::EFFECT, kern::Skb, parse};
 /// Data that was not copied yet is copied by the kernel first, so that what TCP may have to send again stays whole.
 #[inline(always)]
 pub fn flip(skb: &Skb, rule: &Rule, ordinal: u64, protocol: u8, transport: u32) -> bool {
+    // A later fragment has no transport header.
+    if transport == 0 {
+        return false;
+    }
     let Some((header, checksum)) = parse::data_after(skb, protocol, transport) else { return false };
     let (start, from) = (skb.network_offset(), transport + header);
-    let Some(length) = skb.length().checked_sub(start + from) else { return false };
+    // Short frames are padded behind the packet.
+    let Some(mut length) = skb.length().checked_sub(start + from) else { return false };
+    if let Some(rest) = parse::ip_length(skb).and_then(|ip| ip.checked_sub(from))
+        && rest < length
+    {
+        length = rest;
+    }
     if length == 0 {
         return false;
     }

@@ -18,3 +18,16 @@ pub fn wait(rule: &Rule, flow: u64, now: u64, bytes: u32) -> u64 {
     let takes = rate::takes(bytes, numbers[rate::RATE]);
     state::of_rule(rule.counters, Of::Effect, |state| rate::pass(numbers, state, now, takes))
 }
+
+/// Gives back what a packet has taken that did not fit the line: otherwise the bucket would run away under a load that
+/// is too much for it.
+#[inline(always)]
+pub fn give_back(rule: &Rule, flow: u64, bytes: u32) {
+    let numbers = &rule.numbers;
+    let takes = rate::takes(u64::from(bytes), numbers[rate::RATE]);
+    if numbers[SHARED] == OF_FLOW {
+        state::of_flow(rule.counters, flow, |state| (rate::give_back(state, takes), ()));
+    } else {
+        state::of_rule(rule.counters, Of::Effect, |state| (rate::give_back(state, takes), ()));
+    }
+}

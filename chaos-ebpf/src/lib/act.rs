@@ -9,8 +9,8 @@ use chaos_common::{
     corrupt::{DISCARDED, OUTCOME},
     counters::Skip,
     delay::LONGEST_NS,
+    line::{BEHIND_NS, Order},
     rule::action,
-    scope::Scope,
 };
 
 use super::{
@@ -23,6 +23,9 @@ use crate::{
     fault,
     maps::{KCHAOS_ORDER, KCHAOS_RULES},
 };
+
+/// The loopback device has this number in every network namespace.
+pub const LO: u32 = 1;
 
 /// What is known of the packet, packed into one number: its way, its protocol, and where its transport header begins.
 #[derive(Clone, Copy)]
@@ -53,6 +56,8 @@ impl What {
 
 /// In what rules want: how long the packet must wait, in ns.
 const WAIT: u64 = (1 << 56) - 1;
+/// In what rules want: the packet is hit, and waits for that.
+const HELD: u64 = 1 << 59;
 /// In what rules want: it need not keep its place among the others.
 const OUT_OF_ORDER: u64 = 1 << 60;
 /// In what rules want: a copy of it.
@@ -68,15 +73,13 @@ pub mod fate {
     pub const GOES_ON: u32 = 0;
     /// It is lost.
     pub const LOST: u32 = 1;
-    /// It waits in the line.
+    /// A copy waits in the line in its place.
     pub const WAITS: u32 = 2;
-    /// A copy waits in its place.
-    pub const COPY_WAITS: u32 = 3;
 }
 
 /// Does what was noted: the program's answer, if the packet does not simply go on.
 #[inline(always)]
-pub fn act(scope: &Scope, skb: &Skb, flow: u64, what: What, lose: impl FnOnce() -> i32) -> Option<i32> {
+pub fn act(skb: &Skb, flow: u64, what: What, lose: impl FnOnce() -> i32) -> Option<i32> {
     if plan::count() == 0 {
         return None;
     }
@@ -84,8 +87,7 @@ pub fn act(scope: &Scope, skb: &Skb, flow: u64, what: What, lose: impl FnOnce() 
     let wanted = kchaos_wanted(skb.context(), flow, what.0);
     match kchaos_carry_out(skb.context(), flow, what.0, wanted) {
         // Where a copy waits, the sender must not hear that his packet was refused: he would take that for a full queue.
-        fate::LOST | fate::COPY_WAITS => Some(lose()),
-        fate::WAITS => Some(line::send(scope, skb, lose)),
+        fate::LOST | fate::WAITS => Some(lose()),
         _ => None,
     }
 }
@@ -100,45 +102,68 @@ pub extern "C" fn kchaos_carry_out(skb: *mut __sk_buff, flow: u64, what: u32, wa
         return fate::LOST;
     }
     let now = kern::monotonic_ns();
-    let release = release(flow, what.way(), now, wanted);
+    let (release, connection) = release(flow, what.way(), now, wanted);
     let copy = wanted & COPY != 0;
     if release <= now {
         plan::settle_all(action::DELAY..=action::REORDER, INJECTED);
         copy_here(skb, what, copy);
         return fate::GOES_ON;
     }
-    let refused = kchaos_check_in(skb.context(), release, what.0);
-    if refused == 0 {
-        plan::settle_all(action::DELAY..=action::REORDER, INJECTED);
-        return if copy { copy_into_line(skb) } else { fate::WAITS };
-    }
-    plan::settle_all(action::DELAY..=action::REORDER, refused - 1);
-    if refused - 1 == Skip::Overflow as u32 {
+    let refused = kchaos_check_in(skb.context(), release, connection, what.0);
+    // One that only must not overtake others may do so where there is no room.
+    if refused == Skip::Overflow as u32 + 1 && wanted & HELD != 0 {
+        plan::settle_all(action::DELAY..=action::REORDER, Skip::Overflow as u32);
         plan::settle_lost();
+        kchaos_give_back(skb.context(), flow);
         return fate::LOST;
     }
-    copy_here(skb, what, copy);
-    fate::GOES_ON
+    let scope = judge::scope();
+    if refused != 0 || !scope.is_some_and(|scope| line::send(scope, skb)) {
+        let why = if refused == 0 { Skip::Failed as u32 } else { refused - 1 };
+        plan::settle_all(action::DELAY..=action::REORDER, why);
+        copy_here(skb, what, copy);
+        return fate::GOES_ON;
+    }
+    plan::settle_all(action::DELAY..=action::REORDER, INJECTED);
+    if copy {
+        let two = line::check_in_copy(skb) && scope.is_some_and(|scope| line::send(scope, skb));
+        plan::settle_all(action::DUPLICATE..=action::DUPLICATE, sent(two));
+    }
+    fate::WAITS
 }
 
-/// Sends a copy of the packet on from where it is.
+/// Sends a copy of the packet on from where it is. On lo one of IPv4 that arrives has no route, and is lost unless there is
+/// a line, for which the settings of lo are made.
 #[inline(always)]
 fn copy_here(skb: &Skb, what: What, copy: bool) {
+    const IPV4: u16 = 0x0800;
     if copy {
-        let how = sent(fault::duplicate::send(skb, skb.device(), what.way()));
+        let no_line = judge::scope().is_none_or(|scope| scope.line == 0);
+        let lost = no_line && what.way() != 0 && skb.device() == LO && skb.ethertype() == IPV4;
+        let how = sent(!lost && fault::duplicate::send(skb, skb.device(), what.way()));
         plan::settle_all(action::DUPLICATE..=action::DUPLICATE, how);
     }
 }
 
-/// Sends a copy into the line. It has the number of the packet, which takes another one; if it cannot, the copy is the
-/// packet now.
-#[inline(always)]
-fn copy_into_line(skb: &Skb) -> u32 {
-    let Some(scope) = judge::scope() else { return fate::WAITS };
-    let went = fault::duplicate::send(skb, scope.line, 0);
-    let two = went && line::check_in_copy(skb);
-    plan::settle_all(action::DUPLICATE..=action::DUPLICATE, sent(two));
-    if went && !two { fate::COPY_WAITS } else { fate::WAITS }
+/// Gives back what rules of [`action::RATE`] have let a packet take that is lost now.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn kchaos_give_back(skb: *mut __sk_buff, flow: u64) -> u32 {
+    let bytes = Skb::from(skb).wire_length();
+    let mut number = 0;
+    loop {
+        if u64::from(number) < plan::count()
+            && let Some(Note { rule, .. }) = plan::get(number)
+            && let Some(rule) = KCHAOS_RULES.get(rule)
+            && rule.action == action::RATE
+        {
+            fault::rate::give_back(rule, flow, bytes);
+        }
+        number += 1;
+        if number == NOTES as u32 {
+            return 0;
+        }
+    }
 }
 
 #[inline(always)]
@@ -146,28 +171,32 @@ const fn sent(was: bool) -> u32 {
     if was { INJECTED } else { Skip::Failed as u32 }
 }
 
-/// When the packet is due, by the monotonic clock.
+/// When the packet is due, by the monotonic clock, and the connection whose order it keeps, or 0.
 #[inline(always)]
-fn release(flow: u64, way: u32, now: u64, wanted: u64) -> u64 {
+fn release(flow: u64, way: u32, now: u64, wanted: u64) -> (u64, u64) {
     let wait = wanted & WAIT;
     let due = now.wrapping_add(if wait > LONGEST_NS { LONGEST_NS } else { wait });
     if wanted & OUT_OF_ORDER != 0 || wanted & IN_ORDER == 0 {
-        return due;
+        return (due, 0);
     }
     let key = flow ^ u64::from(way);
-    let Some(last) = KCHAOS_ORDER.get_ptr_mut(key) else {
+    let Some(order) = KCHAOS_ORDER.get_ptr_mut(key) else {
         // Without room the order of this connection is not kept.
-        let _no_room = KCHAOS_ORDER.insert(key, due, 0);
-        return due;
+        let _no_room = KCHAOS_ORDER.insert(key, Order { due, waiting: 0 }, 0);
+        return (due, key);
     };
     // SAFETY: the entry of a map. Volatile: other CPUs may write it, too.
     unsafe {
-        let last_due = last.read_volatile();
-        if last_due > due {
-            return last_due;
+        let (last, waiting) =
+            ((&raw const (*order).due).read_volatile(), (&raw const (*order).waiting).read_volatile());
+        let mut due = if last > due { last } else { due };
+        // Those that are due may still be on their way out.
+        let soonest = now.wrapping_add(BEHIND_NS);
+        if waiting != 0 && waiting < u64::MAX / 2 && due < soonest {
+            due = soonest;
         }
-        last.write_volatile(due);
-        due
+        (&raw mut (*order).due).write_volatile(due);
+        (due, key)
     }
 }
 
@@ -201,11 +230,11 @@ pub extern "C" fn kchaos_act(skb: *mut __sk_buff, number: u32, flow: u64, what: 
         return IN_ORDER;
     }
     match rule.action {
-        action::DELAY => fault::delay::wait(rule, ordinal) & WAIT | IN_ORDER,
+        action::DELAY => fault::delay::wait(rule, ordinal) & WAIT | IN_ORDER | HELD,
         action::RATE => {
-            fault::rate::wait(rule, flow, kern::monotonic_ns(), skb.wire_length()) & WAIT | IN_ORDER
+            fault::rate::wait(rule, flow, kern::monotonic_ns(), skb.wire_length()) & WAIT | IN_ORDER | HELD
         }
-        action::REORDER => fault::reorder::wait(rule) & WAIT | OUT_OF_ORDER,
+        action::REORDER => fault::reorder::wait(rule) & WAIT | OUT_OF_ORDER | HELD,
         action::DUPLICATE => COPY,
         action::CORRUPT => {
             if rule.numbers[OUTCOME] == DISCARDED {
@@ -223,10 +252,10 @@ pub extern "C" fn kchaos_act(skb: *mut __sk_buff, number: u32, flow: u64, what: 
 /// 0, or one more than the number of the [`Skip`].
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn kchaos_check_in(skb: *mut __sk_buff, release: u64, what: u32) -> u32 {
+pub extern "C" fn kchaos_check_in(skb: *mut __sk_buff, release: u64, connection: u64, what: u32) -> u32 {
     let Some(scope) = judge::scope() else { return Skip::Failed as u32 + 1 };
     let what = What(what);
-    match line::check_in(scope, &Skb::from(skb), release, what.way()) {
+    match line::check_in(scope, &Skb::from(skb), release, connection, what.way()) {
         Ok(()) => 0,
         Err(why) => why as u32 + 1,
     }

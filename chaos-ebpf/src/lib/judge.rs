@@ -184,6 +184,14 @@ fn barrier(scope: &Scope, fit: &Fit, cgroup: u64, now: u64) -> u32 {
     forbidden(scope, fit, cgroup, now).map_or(NO_BARRIER, |why| why as u32 + 1)
 }
 
+/// Whether the engine allows injection now.
+#[inline(always)]
+pub fn armed() -> bool {
+    let lease = KCHAOS_CONTROL.get(control::SLOT_LEASE).copied().unwrap_or(0);
+    let halt = KCHAOS_CONTROL.get(control::SLOT_HALT).copied().unwrap_or(1);
+    control::armed(kern::boot_ns(), lease, halt)
+}
+
 /// No lease, or a protected subject.
 #[inline(always)]
 fn forbidden(scope: &Scope, fit: &Fit, cgroup: u64, now: u64) -> Option<Skip> {

@@ -166,6 +166,14 @@ impl Skb {
         unsafe { (*self.0).ifindex }
     }
 
+    /// Whether it is for this host alone, by its link-layer address.
+    #[inline(always)]
+    pub fn is_for_host(&self) -> bool {
+        const PACKET_HOST: u32 = 0;
+        // SAFETY: as above.
+        unsafe { (*self.0).pkt_type == PACKET_HOST }
+    }
+
     /// Length in bytes, with its link-layer header.
     #[inline(always)]
     pub fn length(&self) -> u32 {

@@ -12,22 +12,23 @@ use aya_ebpf::{
 };
 use chaos_common::{
     counters::Skip,
+    draw::mix,
     line::{BYTES_IN, BYTES_LOST, BYTES_OUT, STRANGERS, WAY_IN, Waiting, id, stamp},
-    scope::{FLAG_LINE_ORPHANS, Scope},
+    scope::Scope,
 };
 
 use super::{
     count,
     kern::{self, Skb},
 };
-use crate::maps::{KCHAOS_LINE, KCHAOS_NUMBER, KCHAOS_WAITING};
+use crate::maps::{KCHAOS_LINE, KCHAOS_NUMBER, KCHAOS_ORDER, KCHAOS_WAITING};
 
 /// Length of an Ethernet header; its addresses are all but two bytes of it.
 const ETHERNET: u32 = 14;
 const ADDRESSES: u32 = 12;
 
 /// Writes a packet down as waiting until `release` (ns on the monotonic clock), so that it can be sent into the line.
-pub fn check_in(scope: &Scope, skb: &Skb, release: u64, way: u32) -> Result<(), Skip> {
+pub fn check_in(scope: &Scope, skb: &Skb, release: u64, connection: u64, way: u32) -> Result<(), Skip> {
     if scope.line == 0 || skb.network_offset() != ETHERNET {
         return Err(Skip::Failed);
     }
@@ -39,6 +40,7 @@ pub fn check_in(scope: &Scope, skb: &Skb, release: u64, way: u32) -> Result<(), 
     let mut packet = Waiting {
         addresses: [0; 2],
         release,
+        connection,
         length,
         device: skb.device(),
         mark: skb.mark(),
@@ -58,6 +60,7 @@ pub fn check_in(scope: &Scope, skb: &Skb, release: u64, way: u32) -> Result<(), 
         return Err(Skip::Failed);
     }
     add(BYTES_IN, u64::from(length));
+    order(connection, 1);
     Ok(())
 }
 
@@ -76,22 +79,40 @@ pub fn check_in_copy(skb: &Skb) -> bool {
         return false;
     }
     add(BYTES_IN, u64::from(packet.length));
+    order(packet.connection, 1);
     true
 }
 
-/// Sends the packet into the line; the answer of its program. `lose` is the one for a packet that is lost.
+/// Sends a packet that was written down into the line. `false`: there is no line, and the packet is as it was before.
 ///
-/// In the kernel's own line a *copy* waits, because it belongs to no socket: TCP counts what its socket still has in
-/// queues of this host, and would stop sending. A TAP device takes the socket off by itself.
-#[inline(always)]
-pub fn send(scope: &Scope, skb: &Skb, lose: impl FnOnce() -> i32) -> i32 {
-    if scope.flags & FLAG_LINE_ORPHANS != 0 {
-        // SAFETY: a plain helper call.
-        return unsafe { bpf_redirect(scope.line, 0) as i32 };
+/// A *copy* waits, because it belongs to no socket: TCP counts what its socket still has in queues of this host, and
+/// would stop sending. The packet itself has to be lost by the program.
+pub fn send(scope: &Scope, skb: &Skb) -> bool {
+    // SAFETY: a helper on the program's packet. Less than 0: it did not get there. What a queue says is more than that.
+    if unsafe { bpf_clone_redirect(skb.context(), scope.line, 0) } >= 0 {
+        return true;
     }
-    // SAFETY: a helper on the program's packet. A copy that cannot be made is missing in the end, and counted.
-    unsafe { bpf_clone_redirect(skb.context(), scope.line, 0) };
-    lose()
+    let Some(start) = skb.start() else { return true };
+    // SAFETY: it is copied at once, and nobody else has this number.
+    let Some(packet) = (unsafe { KCHAOS_WAITING.get(id_of(start)) }) else { return true };
+    let Waiting { addresses: [first, second], connection, length, .. } = *packet;
+    if KCHAOS_WAITING.remove(id_of(start)).is_ok() {
+        add(BYTES_OUT, u64::from(length));
+        order(connection, u64::MAX);
+    }
+    !write_start(skb, [first as u32, (first >> 32) as u32, second as u32])
+}
+
+/// One more, or one less, of a connection's packets waits.
+#[inline(always)]
+fn order(connection: u64, more: u64) {
+    if connection == 0 {
+        return;
+    }
+    if let Some(order) = KCHAOS_ORDER.get_ptr_mut(connection) {
+        // SAFETY: the entry of a map, aligned to 8 bytes.
+        unsafe { count::add(&raw mut (*order).waiting, more) }
+    }
 }
 
 /// Before the queue of the line in the kernel: says when the packet is due. fq tells flows apart by the hash, and once it
@@ -100,7 +121,7 @@ pub fn send(scope: &Scope, skb: &Skb, lose: impl FnOnce() -> i32) -> i32 {
 pub fn hold(skb: &Skb) -> i32 {
     let Some(start) = skb.start() else { return TC_ACT_SHOT };
     // SAFETY: a helper on the program's packet.
-    unsafe { bpf_set_hash(skb.context(), id_of(start)) };
+    unsafe { bpf_set_hash(skb.context(), mix(u64::from(id_of(start))) as u32) };
     skb.set_time(release_of(start));
     TC_ACT_UNSPEC
 }
@@ -132,7 +153,7 @@ pub fn check_out(skb: &Skb) -> i32 {
         let parts = (&raw const (*packet).parts).read_volatile();
         (packet.read_volatile(), whole || parts == 0 || parts > u64::MAX / 2)
     };
-    let Waiting { addresses, release: _, length, device, mark, priority, tag, way, parts: _ } = packet;
+    let Waiting { addresses, connection, length, device, mark, priority, tag, way, .. } = packet;
     let [first, second] = addresses;
     if !write_start(skb, [first as u32, (first >> 32) as u32, second as u32]) {
         return TC_ACT_SHOT;
@@ -140,6 +161,7 @@ pub fn check_out(skb: &Skb) -> i32 {
     // The one that forgets it is the one that counts it.
     if last && KCHAOS_WAITING.remove(number).is_ok() {
         add(BYTES_OUT, u64::from(length));
+        order(connection, u64::MAX);
     }
     skb.set_time(0);
     skb.set_mark(mark);

@@ -4,7 +4,7 @@ use chaos_common::{
     counters::Skip,
     line::WAY_IN,
     rule::{action, hook},
-    scope::{FLAG_NAMESPACES, Scope},
+    scope::FLAG_NAMESPACES,
 };
 
 use super::{
@@ -13,7 +13,9 @@ use super::{
     judge::{self, Judgement, Subject},
     kern::Skb,
     parse::{self, Headers},
-    plan, select, target,
+    plan,
+    receiver::{self, Receiver},
+    select, target,
 };
 use crate::fault;
 
@@ -41,7 +43,7 @@ pub fn egress(skb: &Skb) -> Option<i32> {
         skb.set_tag(tag | scope.tag);
     }
     let what = What::new(0, transport.protocol(), transport.offset());
-    carry_out(scope, skb, &judged, flow.id, what, fault::drop::egress)
+    carry_out(skb, &judged, flow.id, what, fault::drop::egress)
 }
 
 /// A packet that arrives at a device, and is for the target: the program's answer if it is hit.
@@ -55,18 +57,41 @@ pub fn arrival(skb: &Skb) -> Option<i32> {
     let headers = parse::headers(skb)?;
     let flow = flow::of_packet(scope, skb, &headers);
     let found = select::of_packet(scope, hook::ARRIVAL, &headers.source, headers.transport, false)?;
-    let cgroup = if scope.flags & FLAG_NAMESPACES == 0 {
-        target::of_receiver(scope, skb, &headers)?
-    } else {
-        target::NAMESPACE
+    let of_namespace = scope.flags & FLAG_NAMESPACES != 0;
+    // Where nothing can be done to a packet, it is not looked whose it is.
+    if !of_namespace && !judge::armed() {
+        return None;
+    }
+    let receiver = if of_namespace { Receiver::Half } else { receiver::find(skb, &headers) };
+    let cgroup = match receiver {
+        Receiver::None => return None,
+        Receiver::Half if of_namespace => Some(target::NAMESPACE),
+        Receiver::Half => Some(judge::UNATTRIBUTED),
+        Receiver::Found => target::of_packet(scope, skb),
     };
+    let Some(cgroup) = cgroup else { return without_socket(skb, tag | scope.arrival_tag) };
     plan::clear();
     let judged = judge::judge(&Subject { found, cgroup, flow: flow.id, new: flow.new });
     if judged.was_asked() && scope.arrival_tag != 0 {
         skb.set_tag(tag | scope.arrival_tag);
     }
     let what = What::new(WAY_IN, headers.transport.protocol(), headers.transport.offset());
-    carry_out(scope, skb, &judged, flow.id, what, fault::drop::arrival)
+    let answer = carry_out(skb, &judged, flow.id, what, fault::drop::arrival);
+    if answer.is_none() && receiver == Receiver::Found {
+        return without_socket(skb, skb.tag() | scope.arrival_tag);
+    }
+    answer
+}
+
+/// Lets a packet go on that was given the socket of its receiver, only to see whose it is. With a socket it would not be
+/// forwarded, should it turn out to be for elsewhere; a copy has none. (What arrives on lo stays on this host.)
+#[inline(always)]
+fn without_socket(skb: &Skb, tag: u32) -> Option<i32> {
+    if skb.device() == act::LO {
+        return None;
+    }
+    skb.set_tag(tag);
+    if fault::duplicate::send(skb, skb.device(), WAY_IN) { Some(fault::drop::arrival()) } else { None }
 }
 
 /// A packet that has arrived at a socket of the target: the program's answer if it is hit. Nothing can be done to it
@@ -84,19 +109,12 @@ pub fn ingress(skb: &Skb) -> Option<i32> {
 
 /// Carries out what was decided at a device: the packet is lost, or what was noted is done to it.
 #[inline(always)]
-fn carry_out(
-    scope: &Scope,
-    skb: &Skb,
-    judged: &Judgement,
-    flow: u64,
-    what: What,
-    lose: impl Fn() -> i32,
-) -> Option<i32> {
+fn carry_out(skb: &Skb, judged: &Judgement, flow: u64, what: What, lose: impl Fn() -> i32) -> Option<i32> {
     if let Some(answer) = drop_it(skb, judged, &lose) {
         plan::settle_lost();
         return Some(answer);
     }
-    act::act(scope, skb, flow, what, &lose)
+    act::act(skb, flow, what, &lose)
 }
 
 /// Loses the packet if the rule that hits says so, and counts it.

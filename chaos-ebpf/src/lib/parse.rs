@@ -222,6 +222,20 @@ pub extern "C" fn kchaos_extensions(skb: *mut __sk_buff, next: u32) -> u64 {
     UNREADABLE
 }
 
+/// Length of the packet by its IP header, with that; `None` where it says nothing, as of packets that are yet to be cut.
+#[inline(always)]
+pub fn ip_length(skb: &Skb) -> Option<u32> {
+    const IPV6_HEADER: u32 = 40;
+    let [first, _, high, low, payload_high, payload_low]: [u8; 6] = skb.load(0)?;
+    let length = if first >> 4 == 4 {
+        u32::from(u16::from_be_bytes([high, low]))
+    } else {
+        let payload = u32::from(u16::from_be_bytes([payload_high, payload_low]));
+        if payload == 0 { 0 } else { payload + IPV6_HEADER }
+    };
+    if length == 0 { None } else { Some(length) }
+}
+
 /// How long the transport header is, and where in it the checksum is, for protocols that have data and one.
 #[inline(always)]
 pub fn data_after(skb: &Skb, protocol: u8, transport: u32) -> Option<(u32, u32)> {

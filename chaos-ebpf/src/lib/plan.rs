@@ -126,6 +126,11 @@ pub fn settle_lost() {
 #[inline(always)]
 pub fn settle_one(number: u32, how: u32) {
     settle(number, 0, u32::MAX, how);
+}
+
+/// Not to be counted once more.
+#[inline(always)]
+fn settled(number: u32) {
     let Some(plan) = KCHAOS_PLAN.get_ptr_mut(0) else { return };
     let number = kern::opaque(u64::from(number));
     if number < NOTES as u64 {
@@ -153,4 +158,5 @@ fn settle(number: u32, first: u32, last: u32, how: u32) {
     } else {
         count::skipped_number(counters, how);
     }
+    settled(number);
 }

@@ -1,4 +1,7 @@
 //! Who gets a packet that arrives at a device.
+//!
+//! A packet that arrives has no socket yet. The one that it is for is looked up and given to it, which the kernel does
+//! itself a little later, and which is the only way to its cgroup.
 
 use aya_ebpf::{
     bindings::{
@@ -33,7 +36,8 @@ const TIME_WAIT: u32 = 6;
 #[inline(always)]
 pub fn find(skb: &Skb, headers: &Headers) -> Receiver {
     let Headers { source, destination, transport } = headers;
-    if !transport.has_ports() {
+    // What is for a group of receivers is not for one socket.
+    if !transport.has_ports() || !skb.is_for_host() {
         return Receiver::None;
     }
     let (sport, dport) = (transport.source().to_be(), transport.destination().to_be());

@@ -6,8 +6,6 @@ use chaos_common::scope::{FLAG_NAMESPACES, MAX_DEPTHS, Scope};
 use super::{
     judge::UNATTRIBUTED,
     kern::{self, Skb},
-    parse::Headers,
-    receiver::{self, Receiver},
 };
 use crate::maps::{KCHAOS_NETNS, KCHAOS_TARGETS};
 
@@ -40,20 +38,6 @@ pub fn of_packet(scope: &Scope, skb: &Skb) -> Option<u64> {
     }
     // In a namespace that is the target as a whole, the kernel's own packets are part of it.
     Some(if scope.flags & FLAG_NAMESPACES == 0 { UNATTRIBUTED } else { NAMESPACE })
-}
-
-/// The cgroup of whoever receives a packet, as above; `None` also if nobody does, or nobody can be found who does.
-///
-/// A packet that arrives has no socket yet. The one that it is for is looked up and given to it, which the kernel does
-/// itself a little later, and which is the only way to its cgroup.
-#[inline(always)]
-pub fn of_receiver(scope: &Scope, skb: &Skb, headers: &Headers) -> Option<u64> {
-    match receiver::find(skb, headers) {
-        Receiver::Found => of_packet(scope, skb),
-        // A connection that is only half there: its last packet to become one.
-        Receiver::Half => Some(UNATTRIBUTED),
-        Receiver::None => None,
-    }
 }
 
 /// Whether a call of a process below our cgroups is the target's: not if that is a network namespace and it is made in
