@@ -117,8 +117,7 @@ pub extern "C" fn kchaos_carry_out(skb: *mut __sk_buff, flow: u64, what: u32, wa
         kchaos_give_back(skb.context(), flow);
         return fate::LOST;
     }
-    let scope = judge::scope();
-    if refused != 0 || !scope.is_some_and(|scope| line::send(scope, skb)) {
+    if refused != 0 || kchaos_send(skb.context()) == 0 {
         let why = if refused == 0 { Skip::Failed as u32 } else { refused - 1 };
         plan::settle_all(action::DELAY..=action::REORDER, why);
         copy_here(skb, what, copy);
@@ -126,7 +125,7 @@ pub extern "C" fn kchaos_carry_out(skb: *mut __sk_buff, flow: u64, what: u32, wa
     }
     plan::settle_all(action::DELAY..=action::REORDER, INJECTED);
     if copy {
-        let two = line::check_in_copy(skb) && scope.is_some_and(|scope| line::send(scope, skb));
+        let two = kchaos_check_in_copy(skb.context()) != 0 && kchaos_send(skb.context()) != 0;
         plan::settle_all(action::DUPLICATE..=action::DUPLICATE, sent(two));
     }
     fate::WAITS
@@ -247,6 +246,20 @@ pub extern "C" fn kchaos_act(skb: *mut __sk_buff, number: u32, flow: u64, what: 
         }
         _ => 0,
     }
+}
+
+/// Whether the packet, which was written down, has been sent into the line: 1 or 0.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn kchaos_send(skb: *mut __sk_buff) -> u32 {
+    judge::scope().is_some_and(|scope| line::send(scope, &Skb::from(skb))).into()
+}
+
+/// Whether it was written down once more: 1 or 0.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn kchaos_check_in_copy(skb: *mut __sk_buff) -> u32 {
+    line::check_in_copy(&Skb::from(skb)).into()
 }
 
 /// 0, or one more than the number of the [`Skip`].
