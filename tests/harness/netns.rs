@@ -2,12 +2,17 @@
 
 use std::{
     fs::File,
+    net::TcpStream,
     os::{fd::AsRawFd, unix::process::CommandExt},
     process::Command,
     thread,
+    time::Duration,
 };
 
 use nix::sched::{CloneFlags, setns, unshare};
+
+/// How long the other end of a pair is waited for, on any machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A network namespace with its loopback up. It goes when this and the last process in it are gone.
 pub struct NetNs {
@@ -28,7 +33,7 @@ impl NetNs {
         ns
     }
 
-    /// Two of them, joined by a veth pair: `near` with 10.99.0.1 and `fd99::1`, `far` with 10.99.0.2 and `fd99::2`.
+    /// Two of them that know of each other, joined by a veth pair: `near` with 10.99.0.1 and `fd99::1`, `far` with 10.99.0.2 and `fd99::2`.
     pub fn joined() -> (Self, Self) {
         let (near, far) = (Self::new(), Self::new());
         near.ip(&format!("link add near type veth peer name far netns {}", far.path()));
@@ -41,6 +46,11 @@ impl NetNs {
         far.ip("addr add fd99::2/64 dev far nodad");
         near.ip("link set near up");
         far.ip("link set far up");
+        // A device hears of its neighbours up to a second after it is up. Nobody listens there; that he says so is enough.
+        for address in ["10.99.0.2:1", "[fd99::2]:1"] {
+            let connected = near.enter(|| TcpStream::connect_timeout(&address.parse().unwrap(), PATIENCE));
+            assert_eq!(Some(libc::ECONNREFUSED), connected.unwrap_err().raw_os_error(), "{address}");
+        }
         (near, far)
     }
 

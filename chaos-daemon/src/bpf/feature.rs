@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use chaos_common::line;
+
 /// One way into the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Feature {
@@ -92,7 +94,7 @@ impl Feature {
             Self::CgroupConnect => {
                 &["kchaos_connect4", "kchaos_connect6", "kchaos_sendmsg4", "kchaos_sendmsg6"]
             }
-            Self::DelayLine => &["kchaos_line_wait", "kchaos_line_back", "kchaos_line_exit"],
+            Self::DelayLine => &[line::WAIT, line::BACK, line::EXIT],
         }
     }
 

@@ -32,7 +32,7 @@ pub const LO: u32 = 1;
 pub struct What(u32);
 
 impl What {
-    /// `way`: 0 or [`WAY_IN`]; `transport`: counted from the network header.
+    /// `way`: 0 or `chaos_common::line::WAY_IN`; `transport`: counted from the network header.
     #[inline(always)]
     pub const fn new(way: u32, protocol: u8, transport: u32) -> Self {
         Self((way & 1) << 24 | (protocol as u32) << 16 | transport & 0xffff)

@@ -95,12 +95,25 @@ pub fn send(scope: &Scope, skb: &Skb) -> bool {
     let Some(start) = skb.start() else { return true };
     // SAFETY: it is copied at once, and nobody else has this number.
     let Some(packet) = (unsafe { KCHAOS_WAITING.get(id_of(start)) }) else { return true };
-    let Waiting { addresses: [first, second], connection, length, .. } = *packet;
-    if KCHAOS_WAITING.remove(id_of(start)).is_ok() {
-        add(BYTES_OUT, u64::from(length));
-        order(connection, u64::MAX);
+    let packet = *packet;
+    forget(id_of(start), &packet);
+    !restore(skb, &packet)
+}
+
+/// The packet waits no longer. Whoever forgets it counts it, and nobody else does.
+#[inline(always)]
+fn forget(number: u32, packet: &Waiting) {
+    if KCHAOS_WAITING.remove(number).is_ok() {
+        add(BYTES_OUT, u64::from(packet.length));
+        order(packet.connection, u64::MAX);
     }
-    !write_start(skb, [first as u32, (first >> 32) as u32, second as u32])
+}
+
+/// Puts the link-layer addresses back.
+#[inline(always)]
+fn restore(skb: &Skb, packet: &Waiting) -> bool {
+    let [first, second] = packet.addresses;
+    write_start(skb, [first as u32, (first >> 32) as u32, second as u32])
 }
 
 /// One more, or one less, of a connection's packets waits.
@@ -153,27 +166,23 @@ pub fn check_out(skb: &Skb) -> i32 {
         let parts = (&raw const (*packet).parts).read_volatile();
         (packet.read_volatile(), whole || parts == 0 || parts > u64::MAX / 2)
     };
-    let Waiting { addresses, connection, length, device, mark, priority, tag, way, .. } = packet;
-    let [first, second] = addresses;
-    if !write_start(skb, [first as u32, (first >> 32) as u32, second as u32]) {
+    if !restore(skb, &packet) {
         return TC_ACT_SHOT;
     }
-    // The one that forgets it is the one that counts it.
-    if last && KCHAOS_WAITING.remove(number).is_ok() {
-        add(BYTES_OUT, u64::from(length));
-        order(connection, u64::MAX);
+    if last {
+        forget(number, &packet);
     }
     skb.set_time(0);
-    skb.set_mark(mark);
-    skb.set_priority(priority);
-    skb.set_tag(tag);
-    let flags = if way == WAY_IN { INGRESS } else { 0 };
+    skb.set_mark(packet.mark);
+    skb.set_priority(packet.priority);
+    skb.set_tag(packet.tag);
+    let flags = if packet.way == WAY_IN { INGRESS } else { 0 };
     // SAFETY: helpers on the program's packet. Its link-layer address was another device's on the way, so the kernel
     // took it for someone else's.
     unsafe {
         bpf_set_hash_invalid(skb.context());
         bpf_skb_change_type(skb.context(), PACKET_HOST);
-        bpf_redirect(device, flags) as i32
+        bpf_redirect(packet.device, flags) as i32
     }
 }
 
