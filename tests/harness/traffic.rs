@@ -78,8 +78,13 @@ pub struct Server {
 impl Server {
     /// Starts it, and waits until it listens.
     pub fn start(ns: &NetNs, cgroup: &Cgroup, port: &str) -> Self {
-        let child = helper(ns, cgroup, &["serve", port]).spawn().unwrap();
-        let to = (Ipv6Addr::LOCALHOST, port.parse().unwrap());
+        Self::start_with(ns, cgroup, &[port])
+    }
+
+    /// Likewise; `words`: its port, and a group of receivers of which it is a member.
+    pub fn start_with(ns: &NetNs, cgroup: &Cgroup, words: &[&str]) -> Self {
+        let child = helper(ns, cgroup, &[&["serve"], words].concat()).spawn().unwrap();
+        let to = (Ipv6Addr::LOCALHOST, words[0].parse().unwrap());
         let listens = || ns.enter(|| std::net::TcpStream::connect(to)).is_ok();
         wait_for("the server listens", Duration::from_secs(5), listens);
         Self { child }

@@ -21,6 +21,7 @@ mod moves;
 mod names;
 mod netns;
 mod packets;
+mod passing;
 mod patterns;
 mod pods;
 mod preview;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         verifier::TESTS,
         waiting::TESTS,
         packets::TESTS,
+        passing::TESTS,
         drop::TESTS,
         connect::TESTS,
         containers::TESTS,

@@ -14,19 +14,25 @@ use kchaos_tests::{
 use nix::sys::signal::Signal;
 
 kchaos_tests::tests! {
-    needs(DelayLine, TcEgress): no_more_than_there_is_room_for, what_is_due_is_delivered, what_is_not_due_is_lost_and_said,
+    needs(DelayLine, TcEgress): no_more_than_there_is_room_for, who_is_spared_needs_no_room, more_than_the_rate,
+        what_is_due_is_delivered, what_is_not_due_is_lost_and_said,
         a_kill_ends_it, a_stopped_engine_lets_go, a_line_that_is_taken_away_ends_it;
 }
 
-fn delay(ns: &NetNs, cgroup: &Cgroup, delay: &str, head: &str) -> Kchaos {
+fn start(ns: &NetNs, cgroup: &Cgroup, head: &str, fault: &str) -> Kchaos {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let text = format!(
-        "duration = \"60s\"\n{head}\n[target]\ncgroup = \"{}\"\n[[fault]]\nkind = \"delay\"\nprotocol = \"udp\"\ndelay = \
-         \"{delay}\"\n",
-        cgroup.name()
-    );
+    let cgroup = cgroup.name();
+    let text = format!("duration = \"60s\"\n{head}\n[target]\ncgroup = \"{cgroup}\"\n[[fault]]\n{fault}\n");
     fs::write(file.path(), text).unwrap();
     Kchaos::start(ns, &["run", file.path().to_str().unwrap()])
+}
+
+fn delay_with(ns: &NetNs, cgroup: &Cgroup, delay: &str, head: &str, more: &str) -> Kchaos {
+    start(ns, cgroup, head, &format!("kind = \"delay\"\nprotocol = \"udp\"\ndelay = \"{delay}\"\n{more}"))
+}
+
+fn delay(ns: &NetNs, cgroup: &Cgroup, delay: &str, head: &str) -> Kchaos {
+    delay_with(ns, cgroup, delay, head, "")
 }
 
 fn send(ns: &NetNs, cgroup: &Cgroup, sink: &Sink, count: u64) {
@@ -56,6 +62,51 @@ fn no_more_than_there_is_room_for() {
         assert_eq!(300 - fit as u64, ended.skipped(0, "overflow"), "{ended:?}");
         assert_eq!((fit, 0), (sink.count(), undelivered(&ended)), "{ended:?}");
         ended.assert_books(0);
+    }
+}
+
+/// Half of the packets are hit, and hardly any of those fit: the other half arrives all the same.
+fn who_is_spared_needs_no_room() {
+    let ((near, far), cgroup) = (NetNs::joined(), Cgroup::new("sender"));
+    for address in ["10.99.0.2", "fd99::2"] {
+        let sink = Sink::new(&far, address.parse().unwrap());
+        let kchaos = delay_with(&near, &cgroup, "1s", "[delay_line]\npackets = 10", "probability = \"50%\"");
+        send(&near, &cgroup, &sink, 300);
+        // Each packet is one that was not drawn, waits, or did not fit.
+        std::thread::sleep(Duration::from_millis(1_500));
+        let ended = kchaos.stop();
+        let lost = ended.skipped(0, "overflow");
+        assert!((100..200).contains(&lost), "{ended:?}");
+        assert_eq!(300 - lost, sink.count() as u64, "{ended:?}");
+        ended.assert_books(0);
+    }
+}
+
+/// Four times what the rate lets through, for seconds: what passes keeps the rate, and what waits does not grow.
+fn more_than_the_rate() {
+    let ((near, far), cgroup) = (NetNs::joined(), Cgroup::new("sender"));
+    for address in ["10.99.0.2", "fd99::2"] {
+        let sink = Sink::new(&far, address.parse().unwrap());
+        // 16 bytes of data: 50 packets a second.
+        let bytes = if sink.address.is_ipv4() { 58 } else { 78 };
+        let faults = format!("kind = \"rate\"\nrate = \"{}B/s\"\nprotocol = \"udp\"", 50 * bytes);
+        let kchaos = start(&near, &cgroup, "[delay_line]\npackets = 25", &faults);
+        assert_eq!(
+            1000,
+            calls(&near, &cgroup, &["udp-send", &sink.address.to_string(), "1000", "1", "5000"]).ok
+        );
+        // Half a second's worth waits.
+        std::thread::sleep(Duration::from_millis(700));
+        let ended = kchaos.stop();
+        ended.assert_books(0);
+        assert_eq!(1000, ended.count(0, "matched"), "{ended:?}");
+        assert_eq!(ended.count(0, "injected"), sink.count() as u64, "{ended:?}");
+        // The first ones are those that may come at once.
+        let arrivals = sink.arrivals().split_off(50);
+        let (first, last) = (arrivals[0], arrivals[arrivals.len() - 1]);
+        let rate = (arrivals.len() - 1) as f64 / ((last - first) as f64 / 1e9);
+        assert!((49.0..51.0).contains(&rate), "{rate} a second: {ended:?}");
+        assert!(last - first > 3_000_000_000, "{ended:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     thread,
     time::{Duration, Instant},
 };
@@ -12,9 +12,14 @@ use crate::{Calls, any};
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Until killed, over both protocols and both families.
-pub fn serve(port: u16) -> ! {
+/// Until killed, over both protocols and both families; as a member of a group, too.
+pub fn serve(port: u16, group: Option<IpAddr>) -> ! {
     let udp = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap();
+    match group {
+        Some(IpAddr::V4(group)) => udp.join_multicast_v4(&group, &Ipv4Addr::UNSPECIFIED).unwrap(),
+        Some(IpAddr::V6(group)) => udp.join_multicast_v6(&group, 0).unwrap(),
+        None => {}
+    }
     thread::spawn(move || {
         let mut packet = [0; 2048];
         while let Ok((length, from)) = udp.recv_from(&mut packet) {
@@ -49,11 +54,11 @@ pub fn number(to: SocketAddr, count: u64, every: Duration) -> Calls {
 
 /// Over UDP.
 pub fn udp(to: SocketAddr, count: u64) -> Calls {
+    // Not connected: who is asked as one of a group answers under his own address.
     let socket = UdpSocket::bind(any(to)).unwrap();
-    socket.connect(to).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     measured(count, || {
-        socket.send(&[7; 16]).unwrap();
+        socket.send_to(&[7; 16], to).unwrap();
         socket.recv(&mut [0; 16]).is_ok()
     })
 }

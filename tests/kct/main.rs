@@ -63,8 +63,9 @@ enum Act {
     Ping { to: SocketAddr, count: u64 },
     /// Send so many blocks of 64 KiB over TCP to ourselves, and read them
     TcpBulk { at: SocketAddr, count: u64 },
-    /// Accept TCP connections and receive UDP packets on a port until killed, and send back what comes
-    Serve { port: u16 },
+    /// Accept TCP connections and receive UDP packets on a port until killed, those to a group of receivers too, and send
+    /// back what comes
+    Serve { port: u16, group: Option<IpAddr> },
     /// Connect over TCP, say `connected`, and send whatever comes on standard input
     TcpHold { to: SocketAddr },
     /// Read lines such as `udp-send 10.0.0.1:80` and make these calls, whatever comes of them
@@ -124,7 +125,7 @@ fn main() {
         Act::UdpFlood { to, every_us } => flood(to, Duration::from_micros(every_us)),
         Act::Ping { to, count } => ping::send(to, count),
         Act::TcpBulk { at, count } => bulk(at, count),
-        Act::Serve { port } => echo::serve(port),
+        Act::Serve { port, group } => echo::serve(port, group),
         Act::TcpHold { to } => {
             let mut connection = TcpStream::connect(to).unwrap();
             println!("connected");

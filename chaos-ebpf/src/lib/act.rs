@@ -18,6 +18,7 @@ use super::{
     kern::{self, Skb},
     line,
     plan::{self, HIT, INJECTED, NOTES, Note},
+    receiver,
 };
 use crate::{
     fault,
@@ -109,7 +110,11 @@ pub extern "C" fn kchaos_carry_out(skb: *mut __sk_buff, flow: u64, what: u32, wa
         copy_here(skb, what, copy);
         return fate::GOES_ON;
     }
-    let refused = kchaos_check_in(skb.context(), release, connection, what.0);
+    let refused = if skb.device() == LO && receiver::kchaos_has_sender(skb.context()) == 0 {
+        Skip::Failed as u32 + 1
+    } else {
+        kchaos_check_in(skb.context(), release, connection, what.0)
+    };
     // One that only must not overtake others may do so where there is no room.
     if refused == Skip::Overflow as u32 + 1 && wanted & HELD != 0 {
         plan::settle_all(action::DELAY..=action::REORDER, Skip::Overflow as u32);

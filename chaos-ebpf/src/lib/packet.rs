@@ -62,11 +62,11 @@ pub fn arrival(skb: &Skb) -> Option<i32> {
     if !of_namespace && !judge::armed() {
         return None;
     }
-    let receiver = if of_namespace { Receiver::Half } else { receiver::find(skb, &headers) };
+    let receiver = if of_namespace { Receiver::Unknown } else { receiver::find(skb, &headers) };
     let cgroup = match receiver {
         Receiver::None => return None,
-        Receiver::Half if of_namespace => Some(target::NAMESPACE),
-        Receiver::Half => Some(judge::UNATTRIBUTED),
+        Receiver::Unknown if of_namespace => Some(target::NAMESPACE),
+        Receiver::Unknown => Some(judge::UNATTRIBUTED),
         Receiver::Found => target::of_packet(scope, skb),
     };
     let Some(cgroup) = cgroup else { return without_socket(skb, tag | scope.arrival_tag) };

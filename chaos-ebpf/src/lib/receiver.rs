@@ -1,11 +1,12 @@
-//! Who gets a packet that arrives at a device.
+//! The sockets at both ends of a packet's way, looked up by its addresses.
 //!
 //! A packet that arrives has no socket yet. The one that it is for is looked up and given to it, which the kernel does
-//! itself a little later, and which is the only way to its cgroup.
+//! itself a little later, and which is the only way to its cgroup. One that is sent over lo has its sender here, too, and
+//! if that knows nothing of it, something has changed its addresses on the way.
 
 use aya_ebpf::{
     bindings::{
-        BPF_F_CURRENT_NETNS, bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1,
+        __sk_buff, BPF_F_CURRENT_NETNS, bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1,
         bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as Tuple4,
         bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 as Tuple6,
     },
@@ -14,7 +15,7 @@ use aya_ebpf::{
 
 use super::{
     kern::Skb,
-    parse::{Headers, TCP, UDP},
+    parse::{self, Address, Headers, TCP, UDP},
 };
 
 /// What was found out.
@@ -22,8 +23,9 @@ use super::{
 pub enum Receiver {
     /// The packet has its socket now.
     Found,
-    /// Its connection is being made, and has no socket yet.
-    Half,
+    /// Somebody gets it, but it cannot be known who: its connection is being made, and has no socket yet, or the kernel
+    /// does not let its socket be given (before Linux 6.6: one with `SO_REUSEPORT`).
+    Unknown,
     /// Nobody gets it.
     None,
 }
@@ -32,7 +34,7 @@ pub enum Receiver {
 const NEW_SYN_RECV: u32 = 12;
 const TIME_WAIT: u32 = 6;
 
-/// Finds the socket that a packet is for and gives it to the packet. One that cannot be given is left alone.
+/// Finds the socket that a packet is for and gives it to the packet.
 #[inline(always)]
 pub fn find(skb: &Skb, headers: &Headers) -> Receiver {
     let Headers { source, destination, transport } = headers;
@@ -40,7 +42,14 @@ pub fn find(skb: &Skb, headers: &Headers) -> Receiver {
     if !transport.has_ports() || !skb.is_for_host() {
         return Receiver::None;
     }
-    let (sport, dport) = (transport.source().to_be(), transport.destination().to_be());
+    let (mut tuple, length) = tuple(source, destination, transport.source(), transport.destination());
+    assign(skb, transport.protocol(), &raw mut tuple, length)
+}
+
+/// What names the socket at `here` that talks to `there`, and how long that is; ports in host byte order.
+#[inline(always)]
+fn tuple(there: &Address, here: &Address, port_there: u16, port_here: u16) -> (bpf_sock_tuple, u32) {
+    let (sport, dport) = (port_there.to_be(), port_here.to_be());
     let words = |address: [u64; 2]| {
         let [first, second] = address;
         [first as u32, (first >> 32) as u32, second as u32, (second >> 32) as u32]
@@ -50,16 +59,16 @@ pub fn find(skb: &Skb, headers: &Headers) -> Receiver {
             ipv6: Tuple6 { saddr: [0; 4], daddr: [0; 4], sport: 0, dport: 0 },
         },
     };
-    let length = if source.v6 {
+    let length = if there.v6 {
         tuple.__bindgen_anon_1.ipv6 =
-            Tuple6 { saddr: words(source.words), daddr: words(destination.words), sport, dport };
+            Tuple6 { saddr: words(there.words), daddr: words(here.words), sport, dport };
         size_of::<Tuple6>()
     } else {
         tuple.__bindgen_anon_1.ipv4 =
-            Tuple4 { saddr: source.words[0] as u32, daddr: destination.words[0] as u32, sport, dport };
+            Tuple4 { saddr: there.words[0] as u32, daddr: here.words[0] as u32, sport, dport };
         size_of::<Tuple4>()
     };
-    assign(skb, transport.protocol(), &raw mut tuple, length as u32)
+    (tuple, length as u32)
 }
 
 /// One for each protocol: the verifier wants every instruction to work on one kind of socket.
@@ -85,11 +94,11 @@ fn assign_tcp(skb: &Skb, tuple: *mut bpf_sock_tuple, length: u32) -> Receiver {
         }
         let state = (&raw const (*socket).state).read_volatile();
         let found = if state == NEW_SYN_RECV {
-            Receiver::Half
-        } else if state == TIME_WAIT || bpf_sk_assign(skb.context().cast(), socket.cast(), 0) != 0 {
+            Receiver::Unknown
+        } else if state == TIME_WAIT {
             Receiver::None
         } else {
-            Receiver::Found
+            given(bpf_sk_assign(skb.context().cast(), socket.cast(), 0))
         };
         bpf_sk_release(socket.cast());
         found
@@ -104,8 +113,44 @@ fn assign_udp(skb: &Skb, tuple: *mut bpf_sock_tuple, length: u32) -> Receiver {
         if socket.is_null() {
             return Receiver::None;
         }
-        let assigned = bpf_sk_assign(skb.context().cast(), socket.cast(), 0) == 0;
+        let found = given(bpf_sk_assign(skb.context().cast(), socket.cast(), 0));
         bpf_sk_release(socket.cast());
-        if assigned { Receiver::Found } else { Receiver::None }
+        found
     }
+}
+
+#[inline(always)]
+const fn given(answer: i64) -> Receiver {
+    if answer == 0 { Receiver::Found } else { Receiver::Unknown }
+}
+
+/// Whether the addresses of a packet on lo are those by which its sender knows it: 1 or 0. Where they have been translated
+/// (a proxy beside the service), what the kernel has noted about that on the packet is lost in the line, and the
+/// connection with it. Only TCP can be told: a UDP socket need not know whom it talks to. What resets a connection may
+/// have no sender any more, and no translation to lose either.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn kchaos_has_sender(skb: *mut __sk_buff) -> u32 {
+    const FLAGS: u32 = 13;
+    const RST: u8 = 1 << 2;
+    let skb = &Skb::from(skb);
+    let Some(Headers { source, destination, transport }) = parse::headers(skb) else { return 1 };
+    if transport.protocol() != TCP || !transport.has_ports() {
+        return 1;
+    }
+    if let Some([flags]) = skb.load(transport.offset() + FLAGS)
+        && flags & RST != 0
+    {
+        return 1;
+    }
+    let (mut tuple, length) = tuple(&destination, &source, transport.destination(), transport.source());
+    // SAFETY: as above.
+    unsafe {
+        let socket = bpf_skc_lookup_tcp(skb.context().cast(), &raw mut tuple, length, HERE, 0);
+        if socket.is_null() {
+            return 0;
+        }
+        bpf_sk_release(socket.cast());
+    }
+    1
 }
