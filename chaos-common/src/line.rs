@@ -87,7 +87,7 @@ pub struct Waiting {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Order {
-    /// When the last of them is due.
+    /// When the last of them is due, by `CLOCK_MONOTONIC` in ns.
     pub due: u64,
     /// How many have not come out. A timer is late, so none of them may be left out for being due already.
     pub waiting: u64,
@@ -101,12 +101,10 @@ pub const BEHIND_NS: u64 = 200_000;
 pub const BYTES_IN: u32 = 0;
 /// Totals of the line: bytes that came out.
 pub const BYTES_OUT: u32 = 1;
-/// Totals of the line: packets that came out and nobody knows.
-pub const STRANGERS: u32 = 2;
 /// Totals of the line: bytes that went in and are known to have been lost; user space's own.
-pub const BYTES_LOST: u32 = 3;
+pub const BYTES_LOST: u32 = 2;
 /// Number of totals.
-pub const TOTALS: usize = 4;
+pub const TOTALS: usize = 3;
 
 /// The number of a packet: the CPU in the upper 11 bits, its own count below, and the lowest bit 0
 /// ([`ID_OFFSET`]). The same one is used again after a million packets of a CPU, and refused if it is still in use.
@@ -126,6 +124,10 @@ pub const fn stamp(id: u32, release: u64) -> [u32; 3] {
 #[cfg(feature = "user")]
 // SAFETY: `repr(C)`, integers only, no padding ([`crate::layout`] checks it), every bit pattern is valid.
 unsafe impl aya::Pod for Waiting {}
+
+#[cfg(feature = "user")]
+// SAFETY: likewise.
+unsafe impl aya::Pod for Order {}
 
 #[cfg(test)]
 mod tests {

@@ -30,11 +30,27 @@ pub mod action {
     /// Bits of the packet are flipped ([`crate::corrupt`]).
     pub const CORRUPT: u32 = 7;
 
-    /// Whether what is done leaves a packet on its way, so that later rules are asked, too. They are *noted* while the
-    /// rules are asked and done afterwards, in the same order.
+    /// A set of actions: one bit for each.
+    pub type Set = u32;
+
+    /// Those that make a packet wait in the delay line.
+    pub const WAITS: Set = 1 << DELAY | 1 << RATE | 1 << REORDER;
+
+    /// Those of [`WAITS`] under which the packets of a connection keep their order: one that such a rule does not hit
+    /// waits behind those that it did.
+    pub const KEEPS_ORDER: Set = 1 << DELAY | 1 << RATE;
+
+    /// Those that leave a packet on its way, so that later rules are asked, too. They are *noted* while the rules are
+    /// asked and done afterwards, in the same order.
+    pub const LEAVES_ON_ITS_WAY: Set = WAITS | 1 << DUPLICATE | 1 << CORRUPT;
+
+    /// All there are.
+    pub const ALL: Set = LEAVES_ON_ITS_WAY | 1 << DROP | 1 << ERRNO;
+
+    /// Whether an action is one of a set.
     #[inline(always)]
-    pub const fn leaves_on_its_way(action: u32) -> bool {
-        action >= DELAY && action <= CORRUPT
+    pub const fn is_one_of(action: u32, set: Set) -> bool {
+        set >> (action & 31) & 1 != 0
     }
 }
 

@@ -11,13 +11,15 @@ use aya::programs::{
 use chaos_common::scope::{MAX_DEPTHS, MAX_TARGETS};
 
 use super::{BpfError, Feature, Level, Object, feature::Place, tc::Link};
-use crate::{guard::run_dir, target::Cgroup};
+use crate::{guard::run_dir, line::Way, target::Cgroup};
 
 /// Where programs were attached, and by which ways.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attached {
     /// Devices with a program on them, with the inode of their network namespace.
     pub devices: Vec<(u64, String)>,
+    /// How packets wait that must, by the inode of the network namespace.
+    pub lines: Vec<(u64, Way)>,
     /// Features that work by their second-best way only.
     pub reduced: Vec<Feature>,
     /// What else is not as it should be, in words.
@@ -29,7 +31,7 @@ impl Attached {
     pub fn notes(&self) -> Vec<String> {
         let ways = self.reduced.iter().filter_map(|feature| {
             let reduced = feature.reduced()?;
-            Some(format!("{feature} by {}, as this kernel has no better way: {}", reduced.way, reduced.loss))
+            Some(format!("{feature} by {}, as there is no better way: {}", reduced.way, reduced.loss))
         });
         ways.chain(self.remarks.iter().cloned()).collect()
     }
@@ -52,6 +54,7 @@ impl Object {
     pub fn attached(&self) -> Attached {
         Attached {
             devices: self.devices(),
+            lines: self.line_ways(),
             reduced: self.features().filter(|f| self.level(*f) == Level::Reduced).collect(),
             remarks: self.remarks.clone(),
         }

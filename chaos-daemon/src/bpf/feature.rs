@@ -122,10 +122,10 @@ impl Feature {
     pub const fn serves(self) -> &'static str {
         match self {
             Self::TcEgress => "drop, duplicate and corrupt, direction egress",
-            Self::TcIngress => "duplicate and corrupt, direction ingress; drop in a network namespace",
+            Self::TcIngress => "all of these and drop in a network namespace, direction ingress",
             Self::CgroupIngress => "drop, direction ingress",
             Self::CgroupConnect => "connect, TCP and UDP",
-            Self::DelayLine => "delay, rate and reorder",
+            Self::DelayLine => "delay, rate and reorder; duplicate, direction ingress",
         }
     }
 

@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 
 use aya::maps::{Array, HashMap, MapData};
-use chaos_common::line::{BYTES_IN, BYTES_LOST, BYTES_OUT, Waiting};
+use chaos_common::line::{BYTES_IN, BYTES_LOST, BYTES_OUT, Order, Waiting};
 
 use super::{
     BpfError, Fails, Feature, Level, Object,
@@ -21,6 +21,7 @@ use crate::{
 
 const TOTALS: &str = "KCHAOS_LINE";
 const WAITING: &str = "KCHAOS_WAITING";
+const ORDER: &str = "KCHAOS_ORDER";
 
 /// The lines to make: number of the experiment on this host, and what may wait.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,17 @@ pub struct Wanted {
     pub number: u32,
     /// In all namespaces together.
     pub room: Room,
+}
+
+/// What lines have lost.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    /// Packets that are known to be lost.
+    packets: u64,
+    /// When it is looked for more (`CLOCK_MONOTONIC`, ns).
+    look_at: u64,
+    /// At how many it was looked the last time, if there were more.
+    looked_up_to: usize,
 }
 
 /// Where the packets of a namespace wait.
@@ -71,8 +83,7 @@ impl Object {
         else {
             return Ok(Waits::Nowhere);
         };
-        let way = forced(Feature::DelayLine).then_some(Way::Tap);
-        let opened = line::open(namespace, number, room, way).map_err(BpfError::from);
+        let opened = line::open(namespace, number, room, forced(Feature::DelayLine)).map_err(BpfError::from);
         match (opened.and_then(|line| self.attach_line(line)), fails) {
             (Ok(waits), _) => Ok(waits),
             (Err(error), Fails::Start) => Err(error),
@@ -93,7 +104,7 @@ impl Object {
             let at = At { namespace, index: *index, device: name, side: *side };
             inside(namespace, || self.attach_tc(Feature::DelayLine, program, &at, &mut links))??;
         }
-        if line.way() == Way::Tap {
+        if *line.way() != Way::Kernel {
             self.levels.insert(Feature::DelayLine, Level::Reduced);
         }
         Ok(Waits::Here { _links: links, line })
@@ -108,10 +119,10 @@ impl Object {
         lines.flatten().map(|hook| hook.namespace.inode).collect()
     }
 
-    /// How packets wait, where any do.
-    pub fn line_ways(&self) -> Vec<(u64, Way)> {
+    /// How packets wait, by the inode of the network namespace, where any do.
+    pub(super) fn line_ways(&self) -> Vec<(u64, Way)> {
         let ways = self.namespaces.iter().filter_map(|(inode, namespace)| match &namespace.waits {
-            Waits::Here { line, .. } => Some((*inode, line.way())),
+            Waits::Here { line, .. } => Some((*inode, line.way().clone())),
             _ => None,
         });
         ways.collect()
@@ -133,29 +144,39 @@ impl Object {
     /// Packets that went into the lines and have not come out. When the lines are gone, they are lost.
     pub fn waiting(&self) -> Result<u64, BpfError> {
         let waiting: HashMap<&MapData, u32, Waiting> = self.read(WAITING)?;
-        Ok(self.lost + waiting.keys().flatten().count() as u64)
+        Ok(self.lost.packets + waiting.keys().flatten().count() as u64)
     }
 
     /// Forgets packets that a line has lost, so that they take no room from others: those that are long due. One that
-    /// comes out after all is dropped there, as nobody knows it. Looks every few seconds, and only at so many.
+    /// comes out after all is dropped there, as nobody knows it. Looks every few seconds, and only at so many: where it
+    /// stopped it goes on the next time.
     pub fn forget_lost(&mut self) -> Result<(), BpfError> {
         let now = monotonic_ns();
         if !self.levels.contains_key(&Feature::DelayLine)
-            || now < self.look_for_lost
+            || now < self.lost.look_at
             || self.bytes_waiting()? == 0
         {
             return Ok(());
         }
-        self.look_for_lost = now + nanos(LOOK_FOR_LOST);
+        self.lost.look_at = now + nanos(LOOK_FOR_LOST);
         let due = monotonic_ns().saturating_sub(nanos(OVERDUE));
+        let from = std::mem::take(&mut self.lost.looked_up_to);
         let mut waiting: HashMap<&mut MapData, u32, Waiting> = self.map(WAITING)?;
-        let overdue = waiting.iter().take(AT_ONCE).flatten().filter(|(_, packet)| packet.release < due);
-        let overdue: Vec<(u32, Waiting)> = overdue.collect();
+        let numbers: Vec<u32> = waiting.keys().skip(from).take(AT_ONCE).flatten().collect();
+        let looked_up_to = if numbers.len() == AT_ONCE { from + AT_ONCE } else { 0 };
         // One that is gone by now has come out after all.
-        let lost = overdue.into_iter().filter(|(number, _)| waiting.remove(number).is_ok());
-        let lost: Vec<u64> = lost.map(|(_, packet)| u64::from(packet.length)).collect();
-        let bytes = lost.iter().sum::<u64>() + self.total(BYTES_LOST)?;
-        self.lost += lost.len() as u64;
+        let packets = numbers.into_iter().filter_map(|number| Some((number, waiting.get(&number, 0).ok()?)));
+        let mut overdue: Vec<(u32, Waiting)> = packets.filter(|(_, packet)| packet.release < due).collect();
+        overdue.retain(|(number, _)| waiting.remove(number).is_ok());
+        self.lost.looked_up_to = looked_up_to;
+        self.lost.packets += overdue.len() as u64;
+        // Nobody waits for a packet that does not come: its connection begins anew.
+        let mut order: HashMap<&mut MapData, u64, Order> = self.map(ORDER)?;
+        for connection in overdue.iter().map(|(_, packet)| packet.connection).filter(|c| *c != 0) {
+            let _may_be_gone = order.remove(&connection);
+        }
+        let bytes = overdue.iter().map(|(_, packet)| u64::from(packet.length)).sum::<u64>()
+            + self.total(BYTES_LOST)?;
         let mut totals: Array<&mut MapData, u64> = self.map(TOTALS)?;
         totals.set(BYTES_LOST, bytes, 0).map_err(|error| BpfError::Map { name: TOTALS, error })
     }

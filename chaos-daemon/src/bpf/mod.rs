@@ -1,4 +1,5 @@
-//! The kernel side as seen from user space: [`object`] loads programs and maps, [`mapped`] writes the match tables,
+//! The kernel side as seen from user space: [`object`] loads programs and maps, [`mapped`] writes the match tables and
+//! [`subjects`] whom they are for,
 //! [`attach`] attaches programs to cgroups and [`devices`] to network devices, of which [`monitor`] hears; [`feature`]
 //! knows what can be asked of a kernel and the ways to do it, [`control`] finds every experiment on the host, and
 //! [`test_run`] tries programs on packets of our own. [`clsact`], its [`netlink`] and [`leftover`] are for kernels
@@ -19,6 +20,7 @@ mod mapped;
 mod monitor;
 mod netlink;
 mod object;
+mod subjects;
 mod tc;
 mod test_run;
 

@@ -10,7 +10,7 @@ use super::{
     clsact::Filters,
     devices::Namespace,
     feature::forced,
-    lines::Wanted,
+    lines::{Lost, Wanted},
     loader::{loader, log_level},
     mapped::{self, Mapped},
     tc::Link,
@@ -18,15 +18,9 @@ use super::{
 use crate::engine::{Half, Size, Tables, wait_for_running_programs};
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
+    maps::{Array, Map, MapData, MapError, PerCpuArray},
 };
-use chaos_common::{
-    control,
-    counters::Counters,
-    draw::mix,
-    host,
-    scope::{FLAG_NAMESPACES, Scope},
-};
+use chaos_common::{control, counters::Counters, draw::mix, host, scope::Scope};
 
 /// The release of the compiler that built the programs; the same source costs the verifier more or less with another.
 pub const COMPILER: &str = env!("KCHAOS_BPF_RUSTC");
@@ -35,9 +29,6 @@ static IMAGE: &[u8] = aya::include_bytes_aligned!(env!("KCHAOS_BPF_OBJECT"));
 
 pub(super) const SCOPE: &str = "KCHAOS_SCOPE";
 const COUNTERS: &str = "KCHAOS_COUNTERS";
-const PROTECTED: &str = "KCHAOS_PROTECT";
-const TARGETS: &str = "KCHAOS_TARGETS";
-const NAMESPACES: &str = "KCHAOS_NETNS";
 
 /// The loaded programs and maps. Dropping it detaches and frees all of them.
 pub struct Object {
@@ -49,17 +40,15 @@ pub struct Object {
     pub(super) cgroups: BTreeMap<u64, (u32, Vec<Link>)>,
     /// What is not as it should be, in words.
     pub(super) remarks: Vec<String>,
-    scope: Scope,
+    pub(super) scope: Scope,
     pub(super) ebpf: Ebpf,
     pub(super) levels: BTreeMap<Feature, Level>,
     /// Whether programs go on devices by tcx; false when it was found out that there is none.
     pub(super) has_tcx: bool,
     /// Delay lines to make.
     pub(super) line: Option<Wanted>,
-    /// Packets that these are known to have lost.
-    pub(super) lost: u64,
-    /// When it is looked for such packets again (monotonic clock).
-    pub(super) look_for_lost: u64,
+    /// What these are known to have lost.
+    pub(super) lost: Lost,
     mapped: Mapped,
     control: Array<MapData, u64>,
     counters: PerCpuArray<MapData, Counters>,
@@ -119,8 +108,7 @@ impl Object {
             levels: features.iter().map(|f| (*f, Level::Full)).collect(),
             has_tcx: true,
             line: None,
-            lost: 0,
-            look_for_lost: 0,
+            lost: Lost::default(),
             filters: Filters::default(),
             namespaces: BTreeMap::new(),
             cgroups: BTreeMap::new(),
@@ -153,11 +141,7 @@ impl Object {
         if tables.draws_from_tables() {
             self.mapped.write_quantiles();
         }
-        let mut table: HashMap<_, u64, u32> = self.map(PROTECTED)?;
-        for id in &tables.protected_cgroups {
-            table.insert(id, 1, 0).map_err(|error| BpfError::Map { name: PROTECTED, error })?;
-        }
-        Ok(())
+        tables.protected_cgroups.iter().try_for_each(|id| self.protect(*id, true))
     }
 
     /// Puts other tables in the place of those that count: a packet sees the ones or the others. They must have been
@@ -183,11 +167,6 @@ impl Object {
         self.line = Some(wanted);
     }
 
-    /// Protects another cgroup while the experiment runs, or forgets one that is gone.
-    pub fn protect(&mut self, cgroup_id: u64, is: bool) -> Result<(), BpfError> {
-        self.set_entry(PROTECTED, cgroup_id, is)
-    }
-
     /// Switches everything on for an experiment that starts at the boot time `start_ns`: the rules with their times,
     /// the first lease, and last the number of rules, which is what the programs look at first.
     pub fn arm(&mut self, tables: &Tables, start_ns: u64, lease_until_ns: u64) -> Result<(), BpfError> {
@@ -195,29 +174,6 @@ impl Object {
         self.extend_lease(lease_until_ns)?;
         fence(Ordering::Release);
         self.put_in_place(tables.scope)
-    }
-
-    /// Counts a cgroup's packets as the target's, or no longer. [`Self::cgroups`] must hold it in both cases.
-    pub(super) fn set_target(&mut self, id: u64, is: bool) -> Result<(), BpfError> {
-        let depths = |cgroups: &BTreeMap<u64, (u32, Vec<Link>)>| {
-            cgroups
-                .iter()
-                .filter(|(other, _)| is || **other != id)
-                .fold(0, |all, (_, (depth, _))| all | 1u64.checked_shl(*depth).unwrap_or_default())
-        };
-        let depths = depths(&self.cgroups);
-        self.set_entry(TARGETS, id, is)?;
-        self.set_scope(Scope { depths, ..self.scope })
-    }
-
-    /// Whether calls count by the network namespace that they are made in.
-    pub(super) fn tells_calls_apart(&self) -> bool {
-        self.scope.flags & FLAG_NAMESPACES != 0 && self.levels.contains_key(&Feature::CgroupConnect)
-    }
-
-    /// Counts the calls made in a network namespace as the target's, or no longer.
-    pub(super) fn set_namespace(&mut self, cookie: u64, is: bool) -> Result<(), BpfError> {
-        self.set_entry(NAMESPACES, cookie, is)
     }
 
     /// Allows injection up to this boot time.
@@ -268,23 +224,12 @@ impl Object {
         self.control.set(slot, value, 0).map_err(|error| BpfError::Map { name: control::MAP_NAME, error })
     }
 
-    /// Puts a number into one of the sets, or takes it out.
-    fn set_entry(&mut self, name: &'static str, number: u64, is: bool) -> Result<(), BpfError> {
-        let mut table: HashMap<_, u64, u32> = self.map(name)?;
-        let changed = match if is { table.insert(number, 1, 0) } else { table.remove(&number) } {
-            // What is not there need not go.
-            Err(MapError::KeyNotFound) => Ok(()),
-            changed => changed,
-        };
-        changed.map_err(|error| BpfError::Map { name, error })
-    }
-
     /// A scope for tables that the programs have not seen.
     fn put_in_place(&mut self, scope: Scope) -> Result<(), BpfError> {
         self.set_scope(Scope { depths: self.scope.depths, salt: mix(self.scope.salt), ..scope })
     }
 
-    fn set_scope(&mut self, scope: Scope) -> Result<(), BpfError> {
+    pub(super) fn set_scope(&mut self, scope: Scope) -> Result<(), BpfError> {
         let mut table: Array<_, Scope> = self.map(SCOPE)?;
         table.set(0, scope, 0).map_err(|error| BpfError::Map { name: SCOPE, error })?;
         self.scope = scope;

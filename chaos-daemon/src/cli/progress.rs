@@ -74,7 +74,11 @@ fn announce(session: &Session) {
     for (namespace, devices) in by_namespace(session) {
         lines.push(format!("watching {devices} in network namespace {namespace}"));
     }
-    lines.extend(session.attached().notes());
+    let attached = session.attached();
+    for (namespace, way) in &attached.lines {
+        lines.push(format!("{way} in network namespace {namespace}"));
+    }
+    lines.extend(attached.notes());
     let leaving = if experiment.allow_protected { "NOT protecting" } else { "leaving alone, as protected:" };
     for cgroup in session.guard.protected.cgroups.values() {
         lines.push(format!("{leaving} {} in {}", printable(&cgroup.program), printable(&cgroup.name)));

@@ -33,7 +33,7 @@ pub use error::StartError;
 pub use follow::{Change, What};
 pub use interval::interval;
 pub use names::of as addresses;
-pub use outcome::{Ended, FaultOutcome, Outcome};
+pub use outcome::{DelayLine, Ended, FaultOutcome, Outcome};
 pub use prepare::{fresh_seed, refuse_protected_target};
 pub use quiesce::wait_for_running_programs;
 pub use session::{LEASE_TICK, Life, Options, Session};

@@ -59,12 +59,24 @@ pub struct Outcome {
     /// How many more changes there were than are listed.
     #[serde(skip_serializing_if = "is_zero")]
     pub more_changes: usize,
+    /// How packets waited that had to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub delay_lines: Vec<DelayLine>,
     /// Packets that went into the delay line and never came out: those not due within a second after the end, and
     /// those that the line has lost.
     #[serde(skip_serializing_if = "is_none")]
     pub undelivered: u64,
     /// Its faults.
     pub faults: Vec<FaultOutcome>,
+}
+
+/// Where packets waited.
+#[derive(Clone, Debug, Serialize)]
+pub struct DelayLine {
+    /// Inode of the network namespace.
+    pub network_namespace: u64,
+    /// `fq`, in the kernel, or `tap`, in kchaos itself.
+    pub way: &'static str,
 }
 
 /// What one fault did.

@@ -7,7 +7,7 @@ use super::{
     error::{StartError, in_file},
     follow::{Changes, Members, What},
     names,
-    outcome::{Ended, FaultOutcome, Outcome, seconds},
+    outcome::{DelayLine, Ended, FaultOutcome, Outcome, seconds},
     prepare::{describe, fresh_seed, needs, refuse_protected_target, remove_leftovers},
     protect::Guard,
     refresh::Names,
@@ -209,7 +209,8 @@ impl Session {
         let halted = self.object.halt();
         // What waits is delivered when it is due; but the end is the end, and nobody wants to wait for minutes.
         let drained = self.object.drain(LINGER);
-        let mut notes = self.object.attached().notes();
+        let attached = self.object.attached();
+        let mut notes = attached.notes();
         notes.extend(self.object.detach()?);
         halted?;
         drained?;
@@ -230,6 +231,11 @@ impl Session {
             members: self.picked.clone(),
             changes: self.changes.list.clone(),
             more_changes: self.changes.more,
+            delay_lines: attached
+                .lines
+                .into_iter()
+                .map(|(network_namespace, way)| DelayLine { network_namespace, way: way.name() })
+                .collect(),
             undelivered,
             faults: faults.map(|((spec, rule), counters)| FaultOutcome::of(spec, rule, counters)).collect(),
         })

@@ -21,6 +21,9 @@ use crate::{
 const SLOTS: u32 = 8;
 const FIRST_BIT: u32 = 8;
 
+// Each has a number of its own for the device that packets wait in.
+const _: () = assert!(SLOTS == line::LINES);
+
 /// A mark that is ours as long as this lives.
 #[derive(Debug)]
 pub struct Slot {
@@ -33,8 +36,9 @@ pub struct Slot {
 pub enum SlotError {
     /// All are in use.
     #[error(
-        "{SLOTS} experiments already run on this host, which is as many as can; stop one (kchaos halt --all stops all, \
-         `kchaos clean` removes what killed ones have left)"
+        "all {SLOTS} marks for packets are in use on this host: an experiment takes one, and two where a fault works on \
+         packets as they arrive (direction ingress or both); stop one (kchaos halt --all stops all, `kchaos clean` \
+         removes what killed ones have left)"
     )]
     Full,
     /// The directory or a file in it.

@@ -61,6 +61,10 @@ impl Fault for DuplicateFault {
     }
 
     fn needs(&self) -> &'static [Need] {
-        packets::needs(self.direction)
+        // A copy of what arrives on lo has no route, and is lost but for the settings of lo that come with a line.
+        match self.direction {
+            Direction::Egress => packets::needs(self.direction),
+            Direction::Ingress | Direction::Both => packets::needs_to_wait(self.direction),
+        }
     }
 }

@@ -78,7 +78,7 @@ pub const fn needs(direction: Direction) -> &'static [Need] {
     }
 }
 
-/// What it takes where packets wait, too.
+/// What it takes where there must be a delay line, too.
 pub const fn needs_to_wait(direction: Direction) -> &'static [Need] {
     match direction {
         Direction::Egress => &[EGRESS, LINE],

@@ -95,10 +95,11 @@ fn what_is_received_is_lost_at_the_socket_and_changed_at_the_device() {
         let spec = fault(&format!("{kind}{both}"));
         assert_eq!(hook::EGRESS | hook::ARRIVAL, spec.fault.hooks(), "{kind}");
         let needs: Vec<Feature> = spec.fault.needs().iter().map(|need| need.feature).collect();
-        let waits = action::DELAY..=action::REORDER;
         let mut rule = Rule::default();
         spec.fault.encode(&mut rule);
-        assert_eq!(waits.contains(&rule.action), needs.contains(&Feature::DelayLine), "{kind}");
+        // Copies of what arrives on lo need its settings.
+        let line = action::WAITS | 1 << action::DUPLICATE;
+        assert_eq!(action::is_one_of(rule.action, line), needs.contains(&Feature::DelayLine), "{kind}");
         assert!(needs.contains(&Feature::TcEgress) && needs.contains(&Feature::TcIngress), "{kind}");
         assert!(!needs.contains(&Feature::CgroupIngress), "{kind}");
     }

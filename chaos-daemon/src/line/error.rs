@@ -33,7 +33,7 @@ pub enum LineError {
     #[error("delaying packets takes /dev/net/tun: {0}{advice}", advice = tun_advice(.0))]
     NoTun(io::Error),
     /// The kernel has no `fq`, or no veth, or will not give us a network namespace.
-    #[error("packets cannot wait in this kernel: {0}")]
+    #[error("packets cannot wait in the kernel: {0}")]
     NoKernelLine(String),
     /// Something else was refused.
     #[error("building a delay line in network namespace {namespace}: {what}: {error}{advice}", advice = advice(error))]

@@ -46,7 +46,7 @@ pub fn open(namespace: &Arc<NetNs>, number: u32, room: Room) -> Result<(Built, V
     let private = private_namespace().map_err(|e| lacks("making a network namespace", e))?;
     // Tried on a device that nothing depends on, before there is anything in the target's namespace.
     inside(&private, || fq::put(LO, room))?.map_err(|error| match error.raw_os_error() {
-        Some(libc::ENOENT) => LineError::NoKernelLine("it has no sch_fq".into()),
+        Some(libc::ENOENT) => LineError::NoKernelLine("the kernel has no sch_fq".into()),
         _ => lacks("trying sch_fq", error),
     })?;
     let (index, name) = (line::index(number), name(number));
@@ -55,7 +55,7 @@ pub fn open(namespace: &Arc<NetNs>, number: u32, room: Room) -> Result<(Built, V
         if let LineError::Step { error, .. } = &error
             && error.raw_os_error() == Some(libc::EOPNOTSUPP)
         {
-            return LineError::NoKernelLine("it has no veth devices".into());
+            return LineError::NoKernelLine("the kernel has no veth devices".into());
         }
         error
     })?;

@@ -17,13 +17,12 @@ mod queue;
 mod serve;
 mod tap;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use chaos_common::line;
 
 pub use error::LineError;
 pub use queue::Room;
-pub use serve::Counts;
 
 use crate::{
     bpf::Side,
@@ -32,12 +31,34 @@ use crate::{
 };
 
 /// How packets wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Way {
     /// In the kernel.
     Kernel,
     /// In this process, which costs two copies and two system calls for each.
-    Tap,
+    Tap {
+        /// Why not in the kernel.
+        why: String,
+    },
+}
+
+impl Way {
+    /// Its name in results.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Kernel => "fq",
+            Self::Tap { .. } => "tap",
+        }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kernel => f.write_str("packets wait in the kernel (sch_fq)"),
+            Self::Tap { why } => write!(f, "packets wait in kchaos itself (TAP), as {why}"),
+        }
+    }
 }
 
 /// Where a program must sit for the line to work. It holds nothing: the device may be gone before it.
@@ -60,6 +81,7 @@ pub struct Hook {
 pub struct Line {
     namespace: Arc<NetNs>,
     index: u32,
+    way: Way,
     hooks: Vec<Hook>,
     // Dropped in this order: settings are needed as long as the device is there.
     built: Built,
@@ -73,27 +95,28 @@ enum Built {
 }
 
 /// Builds a line in a network namespace, for the experiment of this number, which is its own on this host and below
-/// [`line::LINES`]: by way of the kernel if that can be, or as `forced`. Nothing is left behind if it fails.
+/// [`line::LINES`]: by way of the kernel if that can be and `second_best` is not asked for. Nothing is left behind if it
+/// fails.
 ///
 /// `room` is what may wait. By way of the kernel, only packets are counted there; the programs must count bytes.
-pub fn open(namespace: &Arc<NetNs>, number: u32, room: Room, forced: Option<Way>) -> Result<Line, LineError> {
+pub fn open(namespace: &Arc<NetNs>, number: u32, room: Room, second_best: bool) -> Result<Line, LineError> {
     if number >= line::LINES {
         return Err(LineError::Number(number));
     }
     let settings = Loopback::set(namespace)?;
-    let (built, hooks) = match forced {
-        Some(Way::Kernel) => kernel::open(namespace, number, room)?,
-        Some(Way::Tap) => tap::open(namespace, number, with_overhead(room))?,
-        None => match kernel::open(namespace, number, room) {
-            Err(LineError::NoKernelLine(why)) => {
-                tracing::debug!("packets wait in this process: {why}");
-                tap::open(namespace, number, with_overhead(room))?
-            }
-            other => other?,
-        },
+    let by_kernel = if second_best {
+        Err(LineError::NoKernelLine("the second-best way was asked for".to_owned()))
+    } else {
+        kernel::open(namespace, number, room)
+    };
+    let (way, (built, hooks)) = match by_kernel {
+        Err(LineError::NoKernelLine(why)) => {
+            (Way::Tap { why }, tap::open(namespace, number, with_overhead(room))?)
+        }
+        built => (Way::Kernel, built?),
     };
     let index = line::index(number);
-    Ok(Line { namespace: namespace.clone(), index, hooks, built, _settings: settings })
+    Ok(Line { namespace: namespace.clone(), index, way, hooks, built, _settings: settings })
 }
 
 /// The programs count the bytes of packets; a queue in our memory also those around them. It must never be the first
@@ -105,25 +128,14 @@ fn with_overhead(room: Room) -> Room {
 
 impl Line {
     /// How packets wait in it.
-    pub fn way(&self) -> Way {
-        match self.built {
-            Built::Kernel(_) => Way::Kernel,
-            Built::Tap(_) => Way::Tap,
-        }
+    pub fn way(&self) -> &Way {
+        &self.way
     }
 
     /// Where programs must sit, all of them, before a packet is redirected to the line. They need not be removed: they
     /// go with the devices.
     pub fn hooks(&self) -> &[Hook] {
         &self.hooks
-    }
-
-    /// What has become of packets, where that is known here: by way of the kernel, only the programs know.
-    pub fn counts(&self) -> Option<Counts> {
-        match &self.built {
-            Built::Kernel(_) => None,
-            Built::Tap(server) => Some(server.counts()),
-        }
     }
 
     /// Whether it still works. Nobody should remove the device of a line or take it down; but whoever may, can.

@@ -7,10 +7,6 @@ use std::{
     fs::File,
     io::{self, PipeReader, PipeWriter, Read, Write},
     os::fd::AsFd,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -43,40 +39,20 @@ const LATE_NS: u64 = 2_000_000_000;
 /// Frames that are read before it is looked whether others are due.
 const BATCH: usize = 64;
 
-/// What has become of frames. What was read and is in none of the others is waiting.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Came in.
-    pub read: u64,
-    /// Went back, when they were due.
-    pub written: u64,
-    /// Dropped: more than 2 s late, as we were stopped.
-    pub late: u64,
-    /// Dropped: no room.
-    pub full: u64,
-    /// Dropped: not stamped by our programs.
-    pub foreign: u64,
-    /// Dropped: the device did not take them back.
-    pub refused: u64,
-}
-
-impl Counts {
-    /// How many wait.
-    pub fn waiting(&self) -> u64 {
-        let Self { read, written, late, full, foreign, refused } = self;
-        read.saturating_sub(written + late + full + foreign + refused)
-    }
-}
-
-/// The same, while they are counted.
+/// What has become of frames: told to whoever looks for a fault in this, once the thread ends. (What the result counts as
+/// undelivered is what the programs have written down and not seen again.)
 #[derive(Debug, Default)]
 struct Tally {
-    read: AtomicU64,
-    written: AtomicU64,
-    late: AtomicU64,
-    full: AtomicU64,
-    foreign: AtomicU64,
-    refused: AtomicU64,
+    read: u64,
+    written: u64,
+    /// Dropped: more than 2 s late, as we were stopped.
+    late: u64,
+    /// Dropped: no room.
+    full: u64,
+    /// Dropped: not stamped by our programs.
+    foreign: u64,
+    /// Dropped: the device did not take them back.
+    refused: u64,
 }
 
 /// The thread. It ends, and the device with it, when this is dropped.
@@ -85,37 +61,21 @@ pub struct Server {
     /// The thread hears of its end.
     stop: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
-    tally: Arc<Tally>,
 }
 
 impl Server {
     /// Starts it, for a TAP that does not block.
     pub fn start(tap: File, room: Room) -> io::Result<Self> {
         let (heard, stop) = io::pipe()?;
-        let tally = Arc::new(Tally::default());
         let server = Worker {
             tap,
             stop: heard,
             queue: Queue::new(room),
             buffer: vec![0; LONGEST].into(),
-            tally: tally.clone(),
+            tally: Tally::default(),
         };
         let thread = thread::Builder::new().name("kchaos-line".into()).spawn(move || server.run())?;
-        Ok(Self { stop: Some(stop), thread: Some(thread), tally })
-    }
-
-    /// What it has counted so far.
-    pub fn counts(&self) -> Counts {
-        let Tally { read, written, late, full, foreign, refused } = &*self.tally;
-        Counts {
-            written: written.load(Relaxed),
-            late: late.load(Relaxed),
-            full: full.load(Relaxed),
-            foreign: foreign.load(Relaxed),
-            refused: refused.load(Relaxed),
-            // Last, as a frame is counted here first: the others never add up to more.
-            read: read.load(Relaxed),
-        }
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 
     /// Whether it is at work. It ends by itself if the device is removed.
@@ -139,7 +99,7 @@ struct Worker {
     stop: PipeReader,
     queue: Queue,
     buffer: Box<[u8]>,
-    tally: Arc<Tally>,
+    tally: Tally,
 }
 
 /// What there is to do next.
@@ -157,6 +117,7 @@ impl Worker {
         if let Err(error) = self.serve() {
             tracing::warn!("a delay line ended, and packets in it are lost: {error}");
         }
+        tracing::debug!("a delay line by TAP has ended: {:?}", self.tally);
     }
 
     /// To the end, or until the device is gone.
@@ -184,16 +145,16 @@ impl Worker {
     }
 
     fn keep(&mut self, length: usize) {
-        add(&self.tally.read);
+        self.tally.read += 1;
         let frame = self.buffer.get(..length).unwrap_or_default();
         let latest = monotonic_ns().saturating_add(HORIZON_NS);
         match release(frame) {
             Some(release) if length < LONGEST && release <= latest => {
                 if self.queue.push(release, frame).is_err() {
-                    add(&self.tally.full);
+                    self.tally.full += 1;
                 }
             }
-            _ => add(&self.tally.foreign),
+            _ => self.tally.foreign += 1,
         }
     }
 
@@ -201,7 +162,7 @@ impl Worker {
         let now = monotonic_ns();
         while let Some(waiting) = self.queue.pop(now) {
             if now - waiting.release > LATE_NS {
-                add(&self.tally.late);
+                self.tally.late += 1;
             } else {
                 self.write(&waiting);
             }
@@ -211,11 +172,11 @@ impl Worker {
     fn write(&mut self, waiting: &Waiting) {
         loop {
             match self.tap.write(&waiting.frame) {
-                Ok(_) => return add(&self.tally.written),
+                Ok(_) => return self.tally.written += 1,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     tracing::trace!("writing a frame back: {error}");
-                    return add(&self.tally.refused);
+                    return self.tally.refused += 1;
                 }
             }
         }
@@ -263,10 +224,6 @@ fn nap(left: u64) -> Duration {
 fn release(frame: &[u8]) -> Option<u64> {
     let stamp = frame.get(RELEASE..SHORTEST)?;
     stamp.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes))
-}
-
-fn add(count: &AtomicU64) {
-    count.fetch_add(1, Relaxed);
 }
 
 #[cfg(test)]

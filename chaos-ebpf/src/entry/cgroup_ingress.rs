@@ -3,10 +3,10 @@
 
 use aya_ebpf::{macros::cgroup_skb, programs::SkBuffContext};
 
-use crate::lib::{kern, packet};
+use crate::lib::{packet, skb::Skb};
 
 /// 1 lets the packet pass.
 #[cgroup_skb(ingress)]
 pub fn kchaos_ingress(ctx: SkBuffContext) -> i32 {
-    packet::ingress(&kern::Skb::from(&ctx)).unwrap_or(1)
+    packet::ingress(&Skb::from(&ctx)).unwrap_or(1)
 }

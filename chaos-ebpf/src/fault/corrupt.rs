@@ -7,7 +7,7 @@ use chaos_common::{
     rule::Rule,
 };
 
-use crate::lib::{draw::EFFECT, kern::Skb, parse};
+use crate::lib::{draw::EFFECT, parse, skb::Skb};
 
 /// Flips bits, and makes the checksum fit. `transport`: where its transport header begins, counted from the network
 /// header. `false`: the packet has no data, or the kernel would not have it written to.

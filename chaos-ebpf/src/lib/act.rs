@@ -9,34 +9,39 @@ use chaos_common::{
     corrupt::{DISCARDED, OUTCOME},
     counters::Skip,
     delay::LONGEST_NS,
-    line::{BEHIND_NS, Order},
     rule::action,
 };
 
 use super::{
-    judge,
-    kern::{self, Skb},
-    line,
-    plan::{self, HIT, INJECTED, NOTES, Note},
+    flow::Flow,
+    judge, kern, line, order,
+    parse::{ETHERTYPE_IPV4, Transport},
+    plan::{self, INJECTED, NOTES, Note},
     receiver,
+    skb::Skb,
 };
-use crate::{
-    fault,
-    maps::{KCHAOS_ORDER, KCHAOS_RULES},
-};
+use crate::{fault, maps::KCHAOS_RULES};
 
 /// The loopback device has this number in every network namespace.
 pub const LO: u32 = 1;
 
-/// What is known of the packet, packed into one number: its way, its protocol, and where its transport header begins.
+/// What is known of the packet, packed into one number: its way, which end of its connection it comes from, its protocol,
+/// and where its transport header begins.
 #[derive(Clone, Copy)]
 pub struct What(u32);
 
 impl What {
-    /// `way`: 0 or `chaos_common::line::WAY_IN`; `transport`: counted from the network header.
+    /// `way`: 0 or `chaos_common::line::WAY_IN`.
     #[inline(always)]
-    pub const fn new(way: u32, protocol: u8, transport: u32) -> Self {
-        Self((way & 1) << 24 | (protocol as u32) << 16 | transport & 0xffff)
+    pub fn new(way: u32, flow: &Flow, transport: Transport) -> Self {
+        let end = if flow.from_the_greater { FROM_THE_GREATER } else { 0 };
+        Self((way & 1) << 24 | end | u32::from(transport.protocol()) << 16 | transport.offset())
+    }
+
+    /// Tells apart what goes each way in a connection, at each of the places where it is judged.
+    #[inline(always)]
+    const fn direction(self) -> u64 {
+        (self.0 >> 24 & 3) as u64
     }
 
     #[inline(always)]
@@ -55,8 +60,16 @@ impl What {
     }
 }
 
+const FROM_THE_GREATER: u32 = 1 << 25;
+
 /// In what rules want: how long the packet must wait, in ns.
 const WAIT: u64 = (1 << 56) - 1;
+/// In what one rule wants: nothing more, it is done.
+const DONE: u64 = 1 << 56;
+/// In what one rule wants: nothing more, it cannot be done.
+const FAILED: u64 = 1 << 57;
+/// Beside what rules want: it cannot be sent into the line.
+const STAYS: u64 = 1 << 58;
 /// In what rules want: the packet is hit, and waits for that.
 const HELD: u64 = 1 << 59;
 /// In what rules want: it need not keep its place among the others.
@@ -81,16 +94,23 @@ pub mod fate {
 /// Does what was noted: the program's answer, if the packet does not simply go on.
 #[inline(always)]
 pub fn act(skb: &Skb, flow: u64, what: What, lose: impl FnOnce() -> i32) -> Option<i32> {
-    if plan::count() == 0 {
+    if plan::count() == 0 && !plan::follows() {
         return None;
     }
-    // Two calls side by side and not one in the other: all stacks together have 512 bytes.
+    // Calls side by side and not one in the other: all stacks together have 512 bytes.
     let wanted = kchaos_wanted(skb.context(), flow, what.0);
+    let stays = skb.device() == LO && has_no_sender(skb, what);
+    let wanted = if stays { wanted | STAYS } else { wanted };
     match kchaos_carry_out(skb.context(), flow, what.0, wanted) {
         // Where a copy waits, the sender must not hear that his packet was refused: he would take that for a full queue.
         fate::LOST | fate::WAITS => Some(lose()),
         _ => None,
     }
+}
+
+#[inline(always)]
+fn has_no_sender(skb: &Skb, what: What) -> bool {
+    receiver::kchaos_has_sender(skb.context(), what.protocol().into(), what.transport()) == 0
 }
 
 /// Does what was noted; answers with one of [`fate`]. A global function (see [`super`]), like those below.
@@ -99,39 +119,40 @@ pub fn act(skb: &Skb, flow: u64, what: What, lose: impl FnOnce() -> i32) -> Opti
 pub extern "C" fn kchaos_carry_out(skb: *mut __sk_buff, flow: u64, what: u32, wanted: u64) -> u32 {
     let (skb, what) = (&Skb::from(skb), What(what));
     if wanted & LOSE != 0 {
+        kchaos_give_back(skb.context(), flow);
         plan::settle_lost();
         return fate::LOST;
     }
     let now = kern::monotonic_ns();
-    let (release, connection) = release(flow, what.way(), now, wanted);
+    let (release, connection) = release(flow, what, now, wanted);
     let copy = wanted & COPY != 0;
     if release <= now {
-        plan::settle_all(action::DELAY..=action::REORDER, INJECTED);
+        plan::settle_all(action::WAITS, INJECTED);
         copy_here(skb, what, copy);
         return fate::GOES_ON;
     }
-    let refused = if skb.device() == LO && receiver::kchaos_has_sender(skb.context()) == 0 {
+    let refused = if wanted & STAYS != 0 {
         Skip::Failed as u32 + 1
     } else {
         kchaos_check_in(skb.context(), release, connection, what.0)
     };
     // One that only must not overtake others may do so where there is no room.
     if refused == Skip::Overflow as u32 + 1 && wanted & HELD != 0 {
-        plan::settle_all(action::DELAY..=action::REORDER, Skip::Overflow as u32);
+        plan::settle_all(action::WAITS, Skip::Overflow as u32);
         plan::settle_lost();
         kchaos_give_back(skb.context(), flow);
         return fate::LOST;
     }
     if refused != 0 || kchaos_send(skb.context()) == 0 {
         let why = if refused == 0 { Skip::Failed as u32 } else { refused - 1 };
-        plan::settle_all(action::DELAY..=action::REORDER, why);
+        plan::settle_all(action::WAITS, why);
         copy_here(skb, what, copy);
         return fate::GOES_ON;
     }
-    plan::settle_all(action::DELAY..=action::REORDER, INJECTED);
+    plan::settle_all(action::WAITS, INJECTED);
     if copy {
         let two = kchaos_check_in_copy(skb.context()) != 0 && kchaos_send(skb.context()) != 0;
-        plan::settle_all(action::DUPLICATE..=action::DUPLICATE, sent(two));
+        plan::settle_all(1 << action::DUPLICATE, sent(two));
     }
     fate::WAITS
 }
@@ -140,16 +161,15 @@ pub extern "C" fn kchaos_carry_out(skb: *mut __sk_buff, flow: u64, what: u32, wa
 /// a line, for which the settings of lo are made.
 #[inline(always)]
 fn copy_here(skb: &Skb, what: What, copy: bool) {
-    const IPV4: u16 = 0x0800;
     if copy {
         let no_line = judge::scope().is_none_or(|scope| scope.line == 0);
-        let lost = no_line && what.way() != 0 && skb.device() == LO && skb.ethertype() == IPV4;
-        let how = sent(!lost && fault::duplicate::send(skb, skb.device(), what.way()));
-        plan::settle_all(action::DUPLICATE..=action::DUPLICATE, how);
+        let lost = no_line && what.way() != 0 && skb.device() == LO && skb.ethertype() == ETHERTYPE_IPV4;
+        let how = sent(!lost && fault::duplicate::send(skb, what.way()));
+        plan::settle_all(1 << action::DUPLICATE, how);
     }
 }
 
-/// Gives back what rules of [`action::RATE`] have let a packet take that is lost now.
+/// Gives back what rules of [`action::RATE`] have let a packet take that is lost now. (Every rule that is noted has hit it.)
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn kchaos_give_back(skb: *mut __sk_buff, flow: u64) -> u32 {
@@ -175,44 +195,33 @@ const fn sent(was: bool) -> u32 {
     if was { INJECTED } else { Skip::Failed as u32 }
 }
 
-/// When the packet is due, by the monotonic clock, and the connection whose order it keeps, or 0.
+/// When the packet is due, by the monotonic clock, and under which number the order of its connection is kept, or 0.
 #[inline(always)]
-fn release(flow: u64, way: u32, now: u64, wanted: u64) -> (u64, u64) {
+fn release(flow: u64, what: What, now: u64, wanted: u64) -> (u64, u64) {
     let wait = wanted & WAIT;
     let due = now.wrapping_add(if wait > LONGEST_NS { LONGEST_NS } else { wait });
     if wanted & OUT_OF_ORDER != 0 || wanted & IN_ORDER == 0 {
         return (due, 0);
     }
-    let key = flow ^ u64::from(way);
-    let Some(order) = KCHAOS_ORDER.get_ptr_mut(key) else {
-        // Without room the order of this connection is not kept.
-        let _no_room = KCHAOS_ORDER.insert(key, Order { due, waiting: 0 }, 0);
-        return (due, key);
-    };
-    // SAFETY: the entry of a map. Volatile: other CPUs may write it, too.
-    unsafe {
-        let (last, waiting) =
-            ((&raw const (*order).due).read_volatile(), (&raw const (*order).waiting).read_volatile());
-        let mut due = if last > due { last } else { due };
-        // Those that are due may still be on their way out.
-        let soonest = now.wrapping_add(BEHIND_NS);
-        if waiting != 0 && waiting < u64::MAX / 2 && due < soonest {
-            due = soonest;
-        }
-        (&raw mut (*order).due).write_volatile(due);
-        (due, key)
-    }
+    order::keep(flow, what.direction(), now, due)
 }
 
-/// What all noted rules want, put together.
+/// What all noted rules want, put together. A packet is copied once, and lost once.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn kchaos_wanted(skb: *mut __sk_buff, flow: u64, what: u32) -> u64 {
-    let (mut wanted, mut number) = (0u64, 0);
+    let (mut wanted, mut number) = (if plan::follows() { IN_ORDER } else { 0 }, 0);
     loop {
         let one = kchaos_act(skb, number, flow, what);
+        let again = one & wanted;
+        if one & DONE != 0 && again & LOSE == 0 {
+            plan::settle_one(number, INJECTED);
+        }
+        if one & FAILED | again & COPY != 0 {
+            plan::settle_one(number, Skip::Failed as u32);
+        }
         let wait = (wanted & WAIT).wrapping_add(one & WAIT);
-        wanted = kern::forgotten((wanted | one) & !WAIT | wait & WAIT, flow);
+        wanted = kern::forgotten((wanted | one) & !(WAIT | DONE | FAILED) | wait & WAIT, flow);
         number += 1;
         if number == NOTES as u32 {
             return wanted;
@@ -220,7 +229,7 @@ pub extern "C" fn kchaos_wanted(skb: *mut __sk_buff, flow: u64, what: u32) -> u6
     }
 }
 
-/// What one noted rule wants; it is done at once if nothing depends on others.
+/// What one noted rule wants. What nothing else depends on is done at once.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn kchaos_act(skb: *mut __sk_buff, number: u32, flow: u64, what: u32) -> u64 {
@@ -228,11 +237,8 @@ pub extern "C" fn kchaos_act(skb: *mut __sk_buff, number: u32, flow: u64, what: 
         return 0;
     }
     let (skb, what) = (&Skb::from(skb), What(what));
-    let Some(Note { rule, why, ordinal }) = plan::get(number) else { return 0 };
+    let Some(Note { rule, ordinal, .. }) = plan::get(number) else { return 0 };
     let Some(rule) = KCHAOS_RULES.get(rule) else { return 0 };
-    if why != HIT {
-        return IN_ORDER;
-    }
     match rule.action {
         action::DELAY => fault::delay::wait(rule, ordinal) & WAIT | IN_ORDER | HELD,
         action::RATE => {
@@ -240,16 +246,11 @@ pub extern "C" fn kchaos_act(skb: *mut __sk_buff, number: u32, flow: u64, what: 
         }
         action::REORDER => fault::reorder::wait(rule) & WAIT | OUT_OF_ORDER | HELD,
         action::DUPLICATE => COPY,
-        action::CORRUPT => {
-            if rule.numbers[OUTCOME] == DISCARDED {
-                plan::settle_one(number, INJECTED);
-                return LOSE;
-            }
-            let done = fault::corrupt::flip(skb, rule, ordinal, what.protocol(), what.transport());
-            plan::settle_one(number, sent(done));
-            0
+        action::CORRUPT if rule.numbers[OUTCOME] == DISCARDED => LOSE | DONE,
+        action::CORRUPT if fault::corrupt::flip(skb, rule, ordinal, what.protocol(), what.transport()) => {
+            DONE
         }
-        _ => 0,
+        _ => FAILED,
     }
 }
 

@@ -9,10 +9,7 @@ use chaos_common::{
     control,
     counters::{Counters, Skip},
     draw, flow,
-    rule::{
-        FLAG_FLOWS, FLAG_NEW_ONLY, FLAG_SHADOW, Rule,
-        action::{self, leaves_on_its_way},
-    },
+    rule::{FLAG_FLOWS, FLAG_NEW_ONLY, FLAG_SHADOW, Rule, action},
     scope::{self, Scope},
     table::{MAX_CLAUSES, WORD_BITS, WORDS},
     window::{self, Phase},
@@ -184,20 +181,18 @@ fn barrier(scope: &Scope, fit: &Fit, cgroup: u64, now: u64) -> u32 {
     forbidden(scope, fit, cgroup, now).map_or(NO_BARRIER, |why| why as u32 + 1)
 }
 
-/// Whether the engine allows injection now.
+/// Whether the engine allows injection at `now`, by `CLOCK_BOOTTIME` in ns.
 #[inline(always)]
-pub fn armed() -> bool {
+pub fn armed(now: u64) -> bool {
     let lease = KCHAOS_CONTROL.get(control::SLOT_LEASE).copied().unwrap_or(0);
     let halt = KCHAOS_CONTROL.get(control::SLOT_HALT).copied().unwrap_or(1);
-    control::armed(kern::boot_ns(), lease, halt)
+    control::armed(now, lease, halt)
 }
 
 /// No lease, or a protected subject.
 #[inline(always)]
 fn forbidden(scope: &Scope, fit: &Fit, cgroup: u64, now: u64) -> Option<Skip> {
-    let lease = KCHAOS_CONTROL.get(control::SLOT_LEASE).copied().unwrap_or(0);
-    let halt = KCHAOS_CONTROL.get(control::SLOT_HALT).copied().unwrap_or(1);
-    if !control::armed(now, lease, halt) {
+    if !armed(now) {
         return Some(Skip::Lease);
     }
     if fit.protected() {
@@ -224,7 +219,7 @@ pub extern "C" fn kchaos_ask(index: u32, now: u64, barrier: u32, flow: u64, new:
     }
     let seen = count::matched(counters);
     let ordinal = draw::ordinal(kern::cpu(), seen);
-    let goes_on = leaves_on_its_way(rule.action);
+    let goes_on = action::is_one_of(rule.action, action::LEAVES_ON_ITS_WAY);
     let why = match window::phase(rule, now) {
         Phase::Over => Skip::Deadline as u32 + 1,
         Phase::Off => Skip::Window as u32 + 1,
@@ -249,15 +244,14 @@ pub extern "C" fn kchaos_ask(index: u32, now: u64, barrier: u32, flow: u64, new:
         if !goes_on {
             return ASKED | LAST | HIT;
         }
-        if !plan::note(index, plan::HIT, ordinal) {
+        if !plan::note(index, ordinal) {
             count::skipped(counters, Skip::Failed);
         }
         return ASKED;
     }
     count::skipped_number(counters, why - 1);
-    if why == Skip::Probability as u32 + 1 && goes_on && rule.action <= action::RATE {
-        // Should there be no room, it may overtake others.
-        plan::note(index, plan::FOLLOWS, ordinal);
+    if why == Skip::Probability as u32 + 1 && action::is_one_of(rule.action, action::KEEPS_ORDER) {
+        plan::follow();
     }
     if why == Skip::Shadow as u32 + 1 && !goes_on { ASKED | LAST } else { ASKED }
 }

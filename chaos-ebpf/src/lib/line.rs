@@ -13,15 +13,12 @@ use aya_ebpf::{
 use chaos_common::{
     counters::Skip,
     draw::mix,
-    line::{BYTES_IN, BYTES_LOST, BYTES_OUT, STRANGERS, WAY_IN, Waiting, id, stamp},
+    line::{BYTES_IN, BYTES_LOST, BYTES_OUT, WAY_IN, Waiting, id, stamp},
     scope::Scope,
 };
 
-use super::{
-    count,
-    kern::{self, Skb},
-};
-use crate::maps::{KCHAOS_LINE, KCHAOS_NUMBER, KCHAOS_ORDER, KCHAOS_WAITING};
+use super::{count, kern, order, skb::Skb};
+use crate::maps::{KCHAOS_LINE, KCHAOS_NUMBER, KCHAOS_WAITING};
 
 /// Length of an Ethernet header; its addresses are all but two bytes of it.
 const ETHERNET: u32 = 14;
@@ -60,7 +57,7 @@ pub fn check_in(scope: &Scope, skb: &Skb, release: u64, connection: u64, way: u3
         return Err(Skip::Failed);
     }
     add(BYTES_IN, u64::from(length));
-    order(connection, 1);
+    order::count(connection, 1);
     Ok(())
 }
 
@@ -79,7 +76,7 @@ pub fn check_in_copy(skb: &Skb) -> bool {
         return false;
     }
     add(BYTES_IN, u64::from(packet.length));
-    order(packet.connection, 1);
+    order::count(packet.connection, 1);
     true
 }
 
@@ -105,7 +102,7 @@ pub fn send(scope: &Scope, skb: &Skb) -> bool {
 fn forget(number: u32, packet: &Waiting) {
     if KCHAOS_WAITING.remove(number).is_ok() {
         add(BYTES_OUT, u64::from(packet.length));
-        order(packet.connection, u64::MAX);
+        order::count(packet.connection, u64::MAX);
     }
 }
 
@@ -114,18 +111,6 @@ fn forget(number: u32, packet: &Waiting) {
 fn restore(skb: &Skb, packet: &Waiting) -> bool {
     let [first, second] = packet.addresses;
     write_start(skb, [first as u32, (first >> 32) as u32, second as u32])
-}
-
-/// One more, or one less, of a connection's packets waits.
-#[inline(always)]
-fn order(connection: u64, more: u64) {
-    if connection == 0 {
-        return;
-    }
-    if let Some(order) = KCHAOS_ORDER.get_ptr_mut(connection) {
-        // SAFETY: the entry of a map, aligned to 8 bytes.
-        unsafe { count::add(&raw mut (*order).waiting, more) }
-    }
 }
 
 /// Before the queue of the line in the kernel: says when the packet is due. fq tells flows apart by the hash, and once it
@@ -154,7 +139,7 @@ pub fn check_out(skb: &Skb) -> i32 {
     let Some(start) = skb.start() else { return TC_ACT_SHOT };
     let number = id_of(start);
     let Some(packet) = KCHAOS_WAITING.get_ptr_mut(number) else {
-        add(STRANGERS, 1);
+        // Given up as lost, or never ours.
         return TC_ACT_SHOT;
     };
     // SAFETY: the entry of a map, which stays readable until we return, whoever forgets it meanwhile. Other parts of the

@@ -11,11 +11,13 @@ use super::{
     act::{self, What},
     flow,
     judge::{self, Judgement, Subject},
-    kern::Skb,
+    kern,
     parse::{self, Headers},
     plan,
     receiver::{self, Receiver},
-    select, target,
+    select,
+    skb::Skb,
+    target,
 };
 use crate::fault;
 
@@ -42,7 +44,7 @@ pub fn egress(skb: &Skb) -> Option<i32> {
     if judged.was_asked() {
         skb.set_tag(tag | scope.tag);
     }
-    let what = What::new(0, transport.protocol(), transport.offset());
+    let what = What::new(0, &flow, transport);
     carry_out(skb, &judged, flow.id, what, fault::drop::egress)
 }
 
@@ -59,7 +61,7 @@ pub fn arrival(skb: &Skb) -> Option<i32> {
     let found = select::of_packet(scope, hook::ARRIVAL, &headers.source, headers.transport, false)?;
     let of_namespace = scope.flags & FLAG_NAMESPACES != 0;
     // Where nothing can be done to a packet, it is not looked whose it is.
-    if !of_namespace && !judge::armed() {
+    if !of_namespace && !judge::armed(kern::boot_ns()) {
         return None;
     }
     let receiver = if of_namespace { Receiver::Unknown } else { receiver::find(skb, &headers) };
@@ -75,7 +77,7 @@ pub fn arrival(skb: &Skb) -> Option<i32> {
     if judged.was_asked() && scope.arrival_tag != 0 {
         skb.set_tag(tag | scope.arrival_tag);
     }
-    let what = What::new(WAY_IN, headers.transport.protocol(), headers.transport.offset());
+    let what = What::new(WAY_IN, &flow, headers.transport);
     let answer = carry_out(skb, &judged, flow.id, what, fault::drop::arrival);
     if answer.is_none() && receiver == Receiver::Found {
         return without_socket(skb, skb.tag() | scope.arrival_tag);
@@ -91,7 +93,7 @@ fn without_socket(skb: &Skb, tag: u32) -> Option<i32> {
         return None;
     }
     skb.set_tag(tag);
-    if fault::duplicate::send(skb, skb.device(), WAY_IN) { Some(fault::drop::arrival()) } else { None }
+    if skb.send_copy(true) { Some(fault::drop::arrival()) } else { None }
 }
 
 /// A packet that has arrived at a socket of the target: the program's answer if it is hit. Nothing can be done to it

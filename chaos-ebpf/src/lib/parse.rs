@@ -6,10 +6,12 @@
 use aya_ebpf::bindings::__sk_buff;
 use chaos_common::table::words_of;
 
-use super::kern::Skb;
+use super::skb::Skb;
 
-const ETHERTYPE_IPV4: u16 = 0x0800;
-const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// `EtherType` of IPv4.
+pub const ETHERTYPE_IPV4: u16 = 0x0800;
+/// `EtherType` of IPv6.
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// The protocol number of TCP.
 pub const TCP: u8 = 6;
 /// The protocol number of UDP.

@@ -1,11 +1,14 @@
 //! What is to be done to the packet at hand by rules that leave it on its way: noted while the rules are asked, done
 //! afterwards ([`super::act`]).
 //!
-//! There is one plan for each CPU. tc programs run one after the other on a CPU, so it is ours from [`clear`] on, until
-//! a packet is sent from within the program (`bpf_clone_redirect`), which runs other programs first: by then it has
-//! been read.
+//! There is one plan for each CPU. tc programs run one after the other on a CPU, so it is ours from [`clear`] on. A packet
+//! that is sent from within the program (`bpf_clone_redirect`) runs programs at once, ours too: they see our mark on it, or
+//! that it is in the line, and return before they clear the plan.
 
-use chaos_common::counters::Skip;
+use chaos_common::{
+    counters::Skip,
+    rule::action::{self, Set},
+};
 
 use super::{count, kern};
 use crate::maps::{KCHAOS_COUNTERS, KCHAOS_PLAN, KCHAOS_RULES};
@@ -17,34 +20,33 @@ pub const NOTES: usize = 8;
 #[repr(C)]
 pub struct Plan {
     count: u64,
+    /// Not 0: a rule that keeps the order of connections did not hit the packet, which must not overtake those that it
+    /// did.
+    follows: u64,
     notes: [Note; NOTES],
 }
 
-/// A rule that has something to do.
+/// A rule that hits the packet.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Note {
     /// Number of the rule.
     pub rule: u32,
-    /// [`HIT`] or [`FOLLOWS`].
-    pub why: u32,
+    /// Not 0: what became of it has been counted.
+    pub settled: u32,
     /// The ordinal of the match.
     pub ordinal: u64,
 }
-
-/// [`Note::why`]: the packet is hit, and not counted yet.
-pub const HIT: u32 = 0;
-/// [`Note::why`]: the packet was hit, and has been counted.
-pub const SETTLED: u32 = 2;
-/// [`Note::why`]: the packet is not hit, and has been counted; but it must not overtake those that were.
-pub const FOLLOWS: u32 = 1;
 
 /// Forgets what was planned for the last packet.
 #[inline(always)]
 pub fn clear() {
     if let Some(plan) = KCHAOS_PLAN.get_ptr_mut(0) {
         // SAFETY: the entry of a map of this CPU.
-        unsafe { (&raw mut (*plan).count).write_volatile(0) }
+        unsafe {
+            (&raw mut (*plan).count).write_volatile(0);
+            (&raw mut (*plan).follows).write_volatile(0);
+        }
     }
 }
 
@@ -55,9 +57,25 @@ pub fn count() -> u64 {
     KCHAOS_PLAN.get_ptr(0).map_or(0, |plan| unsafe { (&raw const (*plan).count).read_volatile() })
 }
 
+/// Whether the packet must not overtake others, although it need not be hit.
+#[inline(always)]
+pub fn follows() -> bool {
+    // SAFETY: as above.
+    KCHAOS_PLAN.get_ptr(0).is_some_and(|plan| unsafe { (&raw const (*plan).follows).read_volatile() != 0 })
+}
+
+/// See [`follows`].
+#[inline(always)]
+pub fn follow() {
+    if let Some(plan) = KCHAOS_PLAN.get_ptr_mut(0) {
+        // SAFETY: as above.
+        unsafe { (&raw mut (*plan).follows).write_volatile(1) }
+    }
+}
+
 /// Notes a rule; `false` if there is no room.
 #[inline(always)]
-pub fn note(rule: u32, why: u32, ordinal: u64) -> bool {
+pub fn note(rule: u32, ordinal: u64) -> bool {
     let Some(plan) = KCHAOS_PLAN.get_ptr_mut(0) else { return false };
     // SAFETY: as above; the index is checked.
     unsafe {
@@ -67,7 +85,7 @@ pub fn note(rule: u32, why: u32, ordinal: u64) -> bool {
         }
         let note = (&raw mut (*plan).notes).cast::<Note>().add(count as usize);
         (&raw mut (*note).rule).write_volatile(rule);
-        (&raw mut (*note).why).write_volatile(why);
+        (&raw mut (*note).settled).write_volatile(0);
         (&raw mut (*note).ordinal).write_volatile(ordinal);
         (&raw mut (*plan).count).write_volatile(count + 1);
     }
@@ -87,19 +105,19 @@ pub fn get(number: u32) -> Option<Note> {
         let note = (&raw const (*plan).notes).cast::<Note>().add(number as usize);
         Some(Note {
             rule: (&raw const (*note).rule).read_volatile(),
-            why: (&raw const (*note).why).read_volatile(),
+            settled: (&raw const (*note).settled).read_volatile(),
             ordinal: (&raw const (*note).ordinal).read_volatile(),
         })
     }
 }
 
-/// Counts all that were noted and not yet counted, of actions from `first` to `last`. A global function (see [`super`]).
+/// Counts all that were noted and not yet counted, of the actions of a set. A global function (see [`super`]).
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn kchaos_settle(first: u32, last: u32, how: u32) -> u32 {
+pub extern "C" fn kchaos_settle(actions: u32, how: u32) -> u32 {
     let mut number = 0;
     loop {
-        settle(number, first, last, how);
+        kchaos_settle_one(number, actions, how);
         number += 1;
         if number == NOTES as u32 {
             return 0;
@@ -112,20 +130,20 @@ pub const INJECTED: u32 = 0xff;
 
 /// What became of the rules that were noted whose action is one of `actions`.
 #[inline(always)]
-pub fn settle_all(actions: core::ops::RangeInclusive<u32>, how: u32) {
-    kchaos_settle(*actions.start(), *actions.end(), how);
+pub fn settle_all(actions: Set, how: u32) {
+    kchaos_settle(actions, how);
 }
 
-/// They were to be done, and a later rule has lost the packet.
+/// They were to be done, and another rule has lost the packet.
 #[inline(always)]
 pub fn settle_lost() {
-    kchaos_settle(0, u32::MAX, Skip::Lost as u32);
+    kchaos_settle(action::ALL, Skip::Lost as u32);
 }
 
 /// What became of one rule that was noted.
 #[inline(always)]
 pub fn settle_one(number: u32, how: u32) {
-    settle(number, 0, u32::MAX, how);
+    kchaos_settle_one(number, action::ALL, how);
 }
 
 /// Not to be counted once more.
@@ -137,20 +155,28 @@ fn settled(number: u32) {
         // SAFETY: the entry of a map of this CPU, and the index was just checked.
         unsafe {
             let note = (&raw mut (*plan).notes).cast::<Note>().add(number as usize);
-            (&raw mut (*note).why).write_volatile(SETTLED);
+            (&raw mut (*note).settled).write_volatile(1);
         }
     }
 }
 
+/// Counts one that was noted, as [`kchaos_settle`] does.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn kchaos_settle_one(number: u32, actions: u32, how: u32) -> u32 {
+    settle(number, actions, how);
+    0
+}
+
 #[inline(always)]
-fn settle(number: u32, first: u32, last: u32, how: u32) {
+fn settle(number: u32, actions: Set, how: u32) {
     if u64::from(number) >= count() {
         return;
     }
-    let Some(Note { rule, why: HIT, .. }) = get(number) else { return };
+    let Some(Note { rule, settled: 0, .. }) = get(number) else { return };
     let Some(rule) = KCHAOS_RULES.get(rule) else { return };
     let Some(counters) = KCHAOS_COUNTERS.get_ptr_mut(rule.counters) else { return };
-    if rule.action < first || rule.action > last {
+    if !action::is_one_of(rule.action, actions) {
         return;
     }
     if how == INJECTED {

@@ -14,8 +14,8 @@ use aya_ebpf::{
 };
 
 use super::{
-    kern::Skb,
-    parse::{self, Address, Headers, TCP, UDP},
+    parse::{ETHERTYPE_IPV6, Headers, TCP, UDP},
+    skb::Skb,
 };
 
 /// What was found out.
@@ -42,14 +42,7 @@ pub fn find(skb: &Skb, headers: &Headers) -> Receiver {
     if !transport.has_ports() || !skb.is_for_host() {
         return Receiver::None;
     }
-    let (mut tuple, length) = tuple(source, destination, transport.source(), transport.destination());
-    assign(skb, transport.protocol(), &raw mut tuple, length)
-}
-
-/// What names the socket at `here` that talks to `there`, and how long that is; ports in host byte order.
-#[inline(always)]
-fn tuple(there: &Address, here: &Address, port_there: u16, port_here: u16) -> (bpf_sock_tuple, u32) {
-    let (sport, dport) = (port_there.to_be(), port_here.to_be());
+    let (sport, dport) = (transport.source().to_be(), transport.destination().to_be());
     let words = |address: [u64; 2]| {
         let [first, second] = address;
         [first as u32, (first >> 32) as u32, second as u32, (second >> 32) as u32]
@@ -59,16 +52,16 @@ fn tuple(there: &Address, here: &Address, port_there: u16, port_here: u16) -> (b
             ipv6: Tuple6 { saddr: [0; 4], daddr: [0; 4], sport: 0, dport: 0 },
         },
     };
-    let length = if there.v6 {
+    let length = if source.v6 {
         tuple.__bindgen_anon_1.ipv6 =
-            Tuple6 { saddr: words(there.words), daddr: words(here.words), sport, dport };
+            Tuple6 { saddr: words(source.words), daddr: words(destination.words), sport, dport };
         size_of::<Tuple6>()
     } else {
         tuple.__bindgen_anon_1.ipv4 =
-            Tuple4 { saddr: there.words[0] as u32, daddr: here.words[0] as u32, sport, dport };
+            Tuple4 { saddr: source.words[0] as u32, daddr: destination.words[0] as u32, sport, dport };
         size_of::<Tuple4>()
     };
-    (tuple, length as u32)
+    assign(skb, transport.protocol(), &raw mut tuple, length as u32)
 }
 
 /// One for each protocol: the verifier wants every instruction to work on one kind of socket.
@@ -128,25 +121,44 @@ const fn given(answer: i64) -> Receiver {
 /// (a proxy beside the service), what the kernel has noted about that on the packet is lost in the line, and the
 /// connection with it. Only TCP can be told: a UDP socket need not know whom it talks to. What resets a connection may
 /// have no sender any more, and no translation to lose either.
+///
+/// `transport`: where the transport header begins, counted from the network header; 0 in later fragments. (The headers
+/// are not read as for a match, which takes too much of the stack that all functions share.)
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn kchaos_has_sender(skb: *mut __sk_buff) -> u32 {
+pub extern "C" fn kchaos_has_sender(skb: *mut __sk_buff, protocol: u32, transport: u32) -> u32 {
     const FLAGS: u32 = 13;
     const RST: u8 = 1 << 2;
     let skb = &Skb::from(skb);
-    let Some(Headers { source, destination, transport }) = parse::headers(skb) else { return 1 };
-    if transport.protocol() != TCP || !transport.has_ports() {
+    if protocol != u32::from(TCP) || transport == 0 {
         return 1;
     }
-    if let Some([flags]) = skb.load(transport.offset() + FLAGS)
-        && flags & RST != 0
-    {
+    match skb.load(transport + FLAGS) {
+        Some([flags]) if flags & RST == 0 => {}
+        _ => return 1,
+    }
+    // The sender's socket is at the packet's source, and talks to its destination. In the order of `bpf_sock_tuple`.
+    let mut tuple = [0u8; size_of::<Tuple6>()];
+    let (read, length) = if skb.ethertype() == ETHERTYPE_IPV6 {
+        let read = skb.copy::<16>(24, &mut tuple, 0)
+            && skb.copy::<16>(8, &mut tuple, 16)
+            && skb.copy::<2>(transport + 2, &mut tuple, 32)
+            && skb.copy::<2>(transport, &mut tuple, 34);
+        (read, size_of::<Tuple6>())
+    } else {
+        let read = skb.copy::<4>(16, &mut tuple, 0)
+            && skb.copy::<4>(12, &mut tuple, 4)
+            && skb.copy::<2>(transport + 2, &mut tuple, 8)
+            && skb.copy::<2>(transport, &mut tuple, 10);
+        (read, size_of::<Tuple4>())
+    };
+    if !read {
         return 1;
     }
-    let (mut tuple, length) = tuple(&destination, &source, transport.destination(), transport.source());
     // SAFETY: as above.
     unsafe {
-        let socket = bpf_skc_lookup_tcp(skb.context().cast(), &raw mut tuple, length, HERE, 0);
+        let socket =
+            bpf_skc_lookup_tcp(skb.context().cast(), tuple.as_mut_ptr().cast(), length as u32, HERE, 0);
         if socket.is_null() {
             return 0;
         }

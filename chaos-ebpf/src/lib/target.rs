@@ -3,10 +3,7 @@
 use aya_ebpf::bindings::bpf_sock_addr;
 use chaos_common::scope::{FLAG_NAMESPACES, MAX_DEPTHS, Scope};
 
-use super::{
-    judge::UNATTRIBUTED,
-    kern::{self, Skb},
-};
+use super::{judge::UNATTRIBUTED, kern, skb::Skb};
 use crate::maps::{KCHAOS_NETNS, KCHAOS_TARGETS};
 
 /// The cgroup of what belongs to a network namespace and not to anyone in it: none has this id.

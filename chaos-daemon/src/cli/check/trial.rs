@@ -102,7 +102,7 @@ pub enum TrialError {
 pub async fn of(feature: Feature, hierarchy: &Hierarchy) -> Result<Level, TrialError> {
     let mut refused = None;
     for trial in trials(feature) {
-        match run(trial, hierarchy).await {
+        match run(feature, trial, hierarchy).await {
             Ok(level) => return Ok(level.min(trial.level)),
             // The next way may do; if none does, the reason against the best one counts.
             Err(error) => refused = refused.or(Some(error)),
@@ -111,7 +111,8 @@ pub async fn of(feature: Feature, hierarchy: &Hierarchy) -> Result<Level, TrialE
     Err(refused.unwrap_or_else(|| TrialError::Failed(anyhow!("there is no trial"))))
 }
 
-async fn run(trial: &Trial, hierarchy: &Hierarchy) -> Result<Level, TrialError> {
+/// The level is that of the feature: what else the trial takes is tried on its own.
+async fn run(feature: Feature, trial: &Trial, hierarchy: &Hierarchy) -> Result<Level, TrialError> {
     let own = OwnCgroup::create_for(hierarchy, "check").map_err(StartError::from)?;
     let cgroup = own.cgroup().map_err(StartError::from)?.name;
     let target = match trial.target {
@@ -121,7 +122,8 @@ async fn run(trial: &Trial, hierarchy: &Hierarchy) -> Result<Level, TrialError> 
     let text = format!("duration = \"10s\"\n[target]\n{target}\n[[fault]]\n{}\n", trial.fault);
     let experiment = config::parse("the trial's own file", &text, "check").map_err(StartError::from)?;
     let mut session = Session::start(experiment, &Options::default()).await?;
-    let level = session.attached().reduced.iter().map(|_| Level::Reduced).min().unwrap_or(Level::Full);
+    let reduced = session.attached().reduced.contains(&feature);
+    let level = if reduced { Level::Reduced } else { Level::Full };
     let seen = tokio::select! {
         seen = see(&own, trial.what) => seen?,
         // On a slow machine it takes longer than a lease.

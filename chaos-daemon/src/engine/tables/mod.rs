@@ -186,7 +186,7 @@ impl Tables {
 
 /// Whether a rule sends packets into the delay line.
 fn makes_wait(rule: &Rule) -> bool {
-    matches!(rule.action, action::DELAY | action::RATE | action::REORDER)
+    action::is_one_of(rule.action, action::WAITS)
 }
 
 /// What the programs must find out about packets because some rule asks.
