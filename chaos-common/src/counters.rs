@@ -33,7 +33,7 @@ pub enum Skip {
     OldFlow = 9,
     /// The delay line was full, so the packet was lost instead of waiting.
     Overflow = 10,
-    /// A later fault lost the packet before this one could take effect.
+    /// Another fault lost the packet before this one could take effect.
     Lost = 11,
 }
 
@@ -100,8 +100,8 @@ pub struct Counters {
     pub matched: u64,
     /// Of these, how many were hit.
     pub injected: u64,
-    /// Packets that fit the rule and have no socket, so that nobody can say whose they are. Not among `matched`; never
-    /// hit.
+    /// Packets that fit the rule, and nobody can say whose they are: they have no socket, or none that can be known. Not
+    /// among `matched`; never hit.
     pub unattributed: u64,
     /// Of those matched, how many were not, by [`Skip`].
     pub skipped: [u64; SKIPS],
@@ -119,7 +119,7 @@ impl Counters {
         }
     }
 
-    /// How often the draw said yes: injected, or would have been in shadow mode.
+    /// How many were hit, or would have been in shadow mode.
     pub fn hits(&self) -> u64 {
         self.injected + self.skipped[Skip::Shadow as usize]
     }

@@ -76,8 +76,8 @@ const EPERM_ONLY: Reduced = Reduced {
 const TAP: Reduced = Reduced {
     way: "tap",
     loss: "packets wait in kchaos itself, behind a TAP device: up to some milliseconds late on a busy host, and those that \
-           wait are lost when kchaos is killed or stopped",
-    remedy: "a kernel with sch_fq (CONFIG_NET_SCH_FQ) keeps them itself",
+           wait are lost when kchaos is killed, or stopped for more than two seconds",
+    remedy: "a kernel with sch_fq (CONFIG_NET_SCH_FQ) keeps them itself, for a kchaos with CAP_SYS_ADMIN",
 };
 
 impl Feature {
@@ -121,8 +121,8 @@ impl Feature {
     /// What users can do with it.
     pub const fn serves(self) -> &'static str {
         match self {
-            Self::TcEgress => "drop, duplicate and corrupt, direction egress",
-            Self::TcIngress => "all of these and drop in a network namespace, direction ingress",
+            Self::TcEgress => "all kinds for packets, direction egress",
+            Self::TcIngress => "all kinds for packets, direction ingress; drop only in a network namespace",
             Self::CgroupIngress => "drop, direction ingress",
             Self::CgroupConnect => "connect, TCP and UDP",
             Self::DelayLine => "delay, rate and reorder; duplicate, direction ingress",

@@ -96,7 +96,8 @@ fn remarks(fault: &FaultOutcome) -> Vec<String> {
         .collect();
     if fault.unattributed > 0 {
         lines.push(format!(
-            "{} more packets fitted and belong to no process (resets and late acknowledgements of the kernel's): left alone",
+            "{} more packets fitted, and nobody can say whose they are (what the kernel sends by itself, handshakes on \
+             their way in): left alone",
             fault.unattributed
         ));
     }
@@ -132,7 +133,7 @@ fn why(reason: &str) -> Why<'_> {
         "flow" => "of connections that `flows` has not chosen",
         "old_flow" => "of connections that were there before",
         "overflow" => return Why::Lost("the delay line was full ([delay_line] makes it larger)"),
-        "lost" => return Why::Lost("a later fault lost them before this one took effect"),
+        "lost" => return Why::Lost("another fault lost them before this one took effect"),
         other => other,
     })
 }

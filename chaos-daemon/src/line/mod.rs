@@ -2,7 +2,7 @@
 //!
 //! `chaos_common::line` says how a packet gets there and what is written over its addresses. It comes out where the
 //! device receives, not before its time. There are two ways to build one. In the [`kernel`], packets wait in the
-//! queueing discipline `fq` at the far end of a veth pair. Where the kernel has no `fq`, the device is a [`tap`], and
+//! queueing discipline `fq` of a veth device. Where the kernel has no `fq`, the device is a [`tap`], and
 //! packets wait in this process: the thread in [`serve`] reads them, keeps them in a [`queue`], and writes them back.
 //!
 //! What must stay true: a line leaves nothing behind, even if we are killed. The TAP is held by a descriptor; the far end

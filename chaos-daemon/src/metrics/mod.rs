@@ -42,7 +42,7 @@ impl Default for Exporter {
             );
             describe_counter!(
                 "kchaos_unattributed_total",
-                "Packets that fitted a fault and belong to no socket; never hit."
+                "Packets that fitted a fault and nobody can say whose they are; never hit."
             );
             describe_gauge!("kchaos_time_left_seconds", "What is left of the experiment's time box.");
         });

@@ -1,5 +1,5 @@
-//! The decision: which rule, if any, hits this packet or call. Rules are asked in file order, each with a draw of its
-//! own; the first that hits ends it.
+//! The decision: which rules, if any, hit this packet or call. Rules are asked in file order, each with a draw of its
+//! own, up to the first that hits and ends the matter; those that leave a packet on its way are noted ([`plan`]).
 //!
 //! This is where the time box is enforced. Every rule that matches passes deadline, window, lease and protection
 //! *before* its draw, and is counted whatever comes out.
