@@ -31,8 +31,8 @@ const SLACK: u32 = 1024;
 const TURN: u32 = 1 << 20;
 
 /// Packets without a socket, as ours are, are spread over so many flows at least, and twice as many as may wait, by
-/// their hash. A flow waits as a whole: its
-/// packets leave in the order of their times, but one that is due earlier than the first waits for it.
+/// their hash, which the programs have set: a connection's, or one of its own. A flow waits as a whole: its packets leave
+/// in the order of their times, but one that is due earlier than the first waits for it.
 const FLOWS: u32 = 1 << 16;
 
 /// In so many trees, of 8 bytes each.

@@ -56,6 +56,11 @@ pub fn check_in(scope: &Scope, skb: &Skb, release: u64, connection: u64, way: u3
         let _gone = KCHAOS_WAITING.remove(number);
         return Err(Skip::Failed);
     }
+    // fq tells flows apart by the hash, and holds one back as a whole: a packet that is due earlier than the first waits
+    // with it. So a flow is what keeps its order anyway, or one packet.
+    let flow = if connection == 0 { u64::from(number) } else { connection };
+    // SAFETY: a helper on the program's packet.
+    unsafe { bpf_set_hash(skb.context(), mix(flow) as u32) };
     add(BYTES_IN, u64::from(length));
     order::count(connection, 1);
     Ok(())
@@ -94,6 +99,8 @@ pub fn send(scope: &Scope, skb: &Skb) -> bool {
     let Some(packet) = (unsafe { KCHAOS_WAITING.get(id_of(start)) }) else { return true };
     let packet = *packet;
     forget(id_of(start), &packet);
+    // SAFETY: as above.
+    unsafe { bpf_set_hash_invalid(skb.context()) };
     !restore(skb, &packet)
 }
 
@@ -113,13 +120,10 @@ fn restore(skb: &Skb, packet: &Waiting) -> bool {
     write_start(skb, [first as u32, (first >> 32) as u32, second as u32])
 }
 
-/// Before the queue of the line in the kernel: says when the packet is due. fq tells flows apart by the hash, and once it
-/// holds one back, a packet that is due earlier waits with it: so each is a flow of its own.
+/// Before the queue of the line in the kernel: says when the packet is due.
 #[inline(always)]
 pub fn hold(skb: &Skb) -> i32 {
     let Some(start) = skb.start() else { return TC_ACT_SHOT };
-    // SAFETY: a helper on the program's packet.
-    unsafe { bpf_set_hash(skb.context(), mix(u64::from(id_of(start))) as u32) };
     skb.set_time(release_of(start));
     TC_ACT_UNSPEC
 }
