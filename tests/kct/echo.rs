@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Calls, any};
+use crate::{Calls, any, nanos};
 
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -76,6 +76,11 @@ pub fn tcp(to: SocketAddr, count: u64) -> Calls {
 
 fn measured(count: u64, mut trip: impl FnMut() -> bool) -> Calls {
     let begun = Instant::now();
-    let ok = (0..count).filter(|_| trip()).count() as u64;
-    Calls { ok, nanos: u64::try_from(begun.elapsed().as_nanos()).unwrap(), ..Calls::default() }
+    let mut calls = Calls::default();
+    for _ in 0..count {
+        let sent = Instant::now();
+        calls.ok += u64::from(trip());
+        calls.each.push(nanos(sent.elapsed()));
+    }
+    Calls { nanos: nanos(begun.elapsed()), ..calls }
 }
