@@ -6,6 +6,7 @@ mod clsact;
 mod command;
 mod connect;
 mod containers;
+mod corrupt;
 mod counters;
 mod deadline;
 mod delay;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         containers::TESTS,
         clsact::TESTS,
         command::TESTS,
+        corrupt::TESTS,
         counters::TESTS,
         deadline::TESTS,
         delay::TESTS,
