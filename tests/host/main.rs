@@ -13,6 +13,7 @@ mod delay;
 mod demo;
 mod differential;
 mod drop;
+mod ending;
 mod features;
 mod follow;
 mod halt;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         delay::TESTS,
         demo::TESTS,
         differential::TESTS,
+        ending::TESTS,
         halt::TESTS,
         leftovers::TESTS,
         names::TESTS,
