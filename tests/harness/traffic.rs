@@ -39,6 +39,9 @@ pub const TIMED_OUT: i32 = -1;
 pub struct Calls {
     /// Successes.
     pub ok: u64,
+    /// The boot time before the first call, for verbs that are repeated as fast as can be.
+    #[serde(default)]
+    pub begun: u64,
     /// How long all of them took, for verbs that measure.
     #[serde(default)]
     pub nanos: u64,

@@ -17,6 +17,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 #[derive(Parser)]
@@ -77,6 +78,8 @@ enum Act {
 #[derive(Default, Serialize)]
 struct Calls {
     ok: u64,
+    /// The boot time before the first of them, in nanoseconds, where that is asked.
+    begun: u64,
     /// How long all of them took, where that is asked.
     nanos: u64,
     /// How long each of them took, likewise.
@@ -150,7 +153,8 @@ fn any(like: SocketAddr) -> SocketAddr {
 }
 
 fn spread(count: u64, threads: u64, call: impl Fn() -> std::io::Result<()> + Sync) -> Calls {
-    let calls = Mutex::new(Calls::default());
+    let begun = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).unwrap());
+    let calls = Mutex::new(Calls { begun: nanos(begun), ..Calls::default() });
     thread::scope(|scope| {
         for thread in 0..threads {
             let share = count / threads + u64::from(thread < count % threads);
