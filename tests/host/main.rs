@@ -12,6 +12,7 @@ mod deadline;
 mod delay;
 mod demo;
 mod differential;
+mod distributions;
 mod drop;
 mod ending;
 mod features;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         demo::TESTS,
         differential::TESTS,
         ending::TESTS,
+        distributions::TESTS,
         halt::TESTS,
         leftovers::TESTS,
         names::TESTS,
