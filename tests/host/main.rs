@@ -1,6 +1,7 @@
 //! Tests on a real kernel, as root: real programs on real hooks, real servers, in network namespaces and cgroups made
 //! for the test. The kernel is this machine's, or that of a guest of `cargo xtask vm`; see `kchaos_tests::suite`.
 
+mod arrivals;
 mod broken;
 mod clsact;
 mod command;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         passing::TESTS,
         drop::TESTS,
         connect::TESTS,
+        arrivals::TESTS,
         containers::TESTS,
         clsact::TESTS,
         command::TESTS,

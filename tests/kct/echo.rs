@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
+
 use crate::{Calls, any, nanos};
 
 /// How long an answer is waited for.
@@ -15,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Until killed, over both protocols and both families; as a member of a group, too.
 pub fn serve(port: u16, group: Option<IpAddr>) -> ! {
     let udp = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap();
+    // What arrives at once should not be lost here, where that can be.
+    let _refused = setsockopt(&udp, RcvBufForce, &(16 << 20));
     match group {
         Some(IpAddr::V4(group)) => udp.join_multicast_v4(&group, &Ipv4Addr::UNSPECIFIED).unwrap(),
         Some(IpAddr::V6(group)) => udp.join_multicast_v6(&group, 0).unwrap(),
