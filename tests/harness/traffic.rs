@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket},
+    os::unix::process::CommandExt as _,
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
@@ -11,7 +12,11 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    sys::socket::{setsockopt, sockopt::RcvBufForce},
+    unistd::Pid,
+};
 use serde::Deserialize;
 
 use crate::{Cgroup, NetNs, boot_ns, ends_with_us, kct, slow, wait_for};
@@ -34,17 +39,47 @@ pub const TIMED_OUT: i32 = -1;
 pub struct Calls {
     /// Successes.
     pub ok: u64,
+    /// The boot time before the first call, for verbs that are repeated as fast as can be.
+    #[serde(default)]
+    pub begun: u64,
     /// How long all of them took, for verbs that measure.
     #[serde(default)]
     pub nanos: u64,
+    /// How long each of them took, likewise.
+    #[serde(default)]
+    pub each: Vec<u64>,
+    /// Bits that did not arrive as they were sent, for verbs that look at them.
+    #[serde(default)]
+    pub wrong: u64,
     /// Failures by the errno's number.
     pub failed: std::collections::BTreeMap<i32, u64>,
 }
 
 /// Runs the helper to its end and reads what it counted.
 pub fn calls(ns: &NetNs, cgroup: &Cgroup, words: &[&str]) -> Calls {
-    let output = helper(ns, cgroup, words).output().unwrap();
-    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    counted(helper(ns, cgroup, words))
+}
+
+/// The same on the first CPU alone: with a seed, it is known which of its packets are hit.
+pub fn calls_on_one_cpu(ns: &NetNs, cgroup: &Cgroup, words: &[&str]) -> Calls {
+    let mut command = helper(ns, cgroup, words);
+    on_one_cpu(&mut command);
+    counted(command)
+}
+
+/// Makes the process that `command` starts run on the first CPU alone.
+pub fn on_one_cpu(command: &mut Command) {
+    let mut first = CpuSet::new();
+    first.set(0).unwrap();
+    // SAFETY: sched_setaffinity is a plain system call.
+    unsafe {
+        command.pre_exec(move || Ok(sched_setaffinity(Pid::from_raw(0), &first)?));
+    }
+}
+
+fn counted(mut command: Command) -> Calls {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
@@ -105,6 +140,7 @@ type Arrival = (u64, [u8; 8]);
 pub struct Sink {
     /// Where it listens.
     pub address: SocketAddr,
+    socket: Arc<UdpSocket>,
     arrivals: Arc<Mutex<Vec<Arrival>>>,
     end: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -120,16 +156,27 @@ impl Sink {
         let address = socket.local_addr().unwrap();
         let arrivals = Arc::new(Mutex::new(Vec::new()));
         let end = Arc::new(AtomicBool::new(false));
-        let (list, stop) = (arrivals.clone(), end.clone());
+        let socket = Arc::new(socket);
+        let (receiver, list, stop) = (socket.clone(), arrivals.clone(), end.clone());
         let thread = thread::spawn(move || {
             let mut packet = [0u8; 64];
             while !stop.load(Ordering::Relaxed) {
-                if socket.recv(&mut packet).is_ok() {
+                if receiver.recv(&mut packet).is_ok() {
                     list.lock().unwrap().push((boot_ns(), *packet.first_chunk().unwrap()));
                 }
             }
         });
-        Self { address, arrivals, end, thread: Some(thread) }
+        Self { address, socket, arrivals, end, thread: Some(thread) }
+    }
+
+    /// Sends numbered packets of `size` bytes, from 8 on, to whoever sends them back.
+    pub fn ask(&self, to: SocketAddr, count: u64, size: usize, every: Duration) {
+        let mut packet = vec![0; size];
+        for number in 0..count {
+            packet[..8].copy_from_slice(&number.to_le_bytes());
+            assert_eq!(size, self.socket.send_to(&packet, to).unwrap());
+            thread::sleep(every);
+        }
     }
 
     /// How many have arrived.

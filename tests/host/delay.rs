@@ -2,32 +2,35 @@
 //! and nothing stays behind.
 
 use std::{
+    fs,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
 use kchaos_tests::{
-    Cgroup, Kchaos, NetNs, boot_ns,
-    kernel::lists,
+    Cgroup, Kchaos, NetNs,
+    kernel::{Held, has_tcx, lists},
     slow,
     traffic::{self, Sink, calls},
     wait_for,
 };
+use nix::sys::signal::Signal;
 
 kchaos_tests::tests! {
     needs(DelayLine, TcEgress): sent_packets_are_late, delays_add_up, others_are_not_late, tcp_is_whole,
         a_flow_stays_in_order, what_is_left_over_is_put_back;
-    needs(DelayLine, TcIngress): received_packets_are_late, both_ways_are_two_delays;
+    needs(DelayLine, TcIngress): received_packets_are_late, both_ways_are_two_delays, the_shortest;
 }
 
 const MS: u64 = 1_000_000;
 
 /// One packet, and how long it took, in ns.
 fn trip(ns: &NetNs, cgroup: &Cgroup, sink: &Sink) -> u64 {
-    let (begun, before) = (boot_ns(), sink.count());
-    assert_eq!(1, calls(ns, cgroup, &["udp-send", &sink.address.to_string(), "1"]).ok);
+    let before = sink.count();
+    let sent = calls(ns, cgroup, &["udp-send", &sink.address.to_string(), "1"]);
+    assert_eq!(1, sent.ok);
     wait_for("the packet arrives", Duration::from_secs(5), || sink.count() > before);
-    sink.arrivals()[before] - begun
+    sink.arrivals()[before] - sent.begun
 }
 
 /// Not early at all, and not later than a busy machine explains.
@@ -120,7 +123,7 @@ fn delays_add_up() {
     assert_eq!(before, sink.count());
 }
 
-/// A neighbour, another port, another protocol.
+/// A neighbour, another far end, another protocol.
 fn others_are_not_late() {
     let (ns, cgroup, neighbour) = (NetNs::new(), Cgroup::new("sender"), Cgroup::new("neighbour"));
     let (hit, spared) =
@@ -131,6 +134,30 @@ fn others_are_not_late() {
         assert!(trip(&ns, cgroup, sink) < 5_000 * MS);
     }
     assert_eq!(0, kchaos.stop().count(0, "matched"));
+    let _server = traffic::Server::start(&ns, &neighbour, "7305");
+    for (asked, other) in [("udp", "tcp-echo"), ("tcp", "udp-echo")] {
+        let kchaos = Kchaos::inject(&ns, "delay", &cgroup, &["--delay", "10s", "--protocol", asked]);
+        for address in ["127.0.0.1:7305", "[::1]:7305"] {
+            let echo = calls(&ns, &cgroup, &[other, address, "1"]);
+            assert!(echo.ok == 1 && echo.nanos < 5_000 * MS, "{other} {address}: {echo:?}");
+        }
+        assert_eq!(0, kchaos.stop().count(0, "matched"));
+    }
+}
+
+/// The shortest delay there is, of answers as well: no packet is early, and all of them come.
+fn the_shortest() {
+    let ((near, far), cgroup, server) = (NetNs::joined(), Cgroup::new("client"), Cgroup::new("server"));
+    let _server = traffic::Server::start(&far, &server, "7306");
+    let kchaos = Kchaos::inject(&near, "delay", &cgroup, &["--delay", "100us", "--direction", "both"]);
+    for address in ["10.99.0.2:7306", "[fd99::2]:7306"] {
+        let echoes = calls(&near, &cgroup, &["udp-echo", address, "100"]);
+        assert_eq!(100, echoes.ok, "{echoes:?}");
+        assert!(echoes.each.iter().all(|took| *took >= 200_000), "{echoes:?}");
+        assert!(echoes.nanos / 100 < 20 * MS * u64::from(slow()), "{echoes:?}");
+    }
+    let ended = kchaos.stop();
+    assert_eq!((400, 400), (ended.count(0, "matched"), ended.count(0, "injected")), "{ended:?}");
 }
 
 /// What TCP sends comes through complete, whatever large packets it makes of it, and does not trickle.
@@ -141,6 +168,8 @@ fn tcp_is_whole() {
         let kchaos = Kchaos::inject(&ns, "delay", &cgroup, &["--delay", "10ms", "--protocol", "tcp"]);
         let bulk = calls(&ns, &cgroup, &["tcp-bulk", at, BLOCKS]);
         assert_eq!(320, bulk.ok, "{bulk:?}");
+        // Usually one; where each block waited for the answer to the one before, it would be six and more.
+        assert!(bulk.nanos < 5_000 * MS * u64::from(slow()), "{bulk:?}");
         let ended = kchaos.stop();
         assert!(ended.count(0, "injected") > 10, "{ended:?}");
         assert_eq!(serde_json::Value::Null, ended.json()["undelivered"], "{ended:?}");
@@ -170,21 +199,48 @@ fn a_flow_stays_in_order() {
     }
 }
 
-/// Settings of lo are as before after a kill too, when the next one has come by.
+/// Settings of lo are as before after a kill too, when somebody has swept or the next one has come by.
 fn what_is_left_over_is_put_back() {
-    use nix::sys::signal::Signal;
     let (ns, cgroup) = (NetNs::new(), Cgroup::new("sender"));
-    let before = lists(&ns);
-    let kchaos = Kchaos::inject(&ns, "delay", &cgroup, &["--delay", "1s"]);
+    let (before, found) = (lists(&ns), settings(&ns));
+    // A namespace is found by the processes in it.
+    let _resident = traffic::Server::start(&ns, &cgroup, "7304");
+    let held = killed(&ns, &cgroup);
+    kchaos_tests::kernel::assert_gone_after_kill(&ns, &held);
+    let cleaned = kchaos_tests::kchaos::run(&["clean"]);
+    assert_eq!(Some(0), cleaned.code, "{cleaned:?}");
+    lists(&ns).assert_as(&before, "after a clean");
+
+    for (next, words) in [("delay", &["--delay", "1s"][..]), ("drop", &["--probability", "0%"])] {
+        killed(&ns, &cgroup);
+        assert_ne!(found, settings(&ns), "nothing was left over");
+        if !has_tcx() {
+            // Filters are left alone as long as their owner may only be slow.
+            std::thread::sleep(Duration::from_millis(2_100));
+        }
+        let kchaos = Kchaos::inject(&ns, next, &cgroup, words);
+        // Who needs them himself puts them back when he ends.
+        let while_it_runs = if next == "delay" { [1, 1] } else { found };
+        assert_eq!(while_it_runs, settings(&ns), "while {next} runs");
+        kchaos.stop();
+        lists(&ns).assert_as(&before, next);
+    }
+}
+
+const SETTINGS: [&str; 2] = ["route_localnet", "accept_local"];
+
+fn settings(ns: &NetNs) -> [u8; 2] {
+    let read = |name| fs::read_to_string(format!("/proc/sys/net/ipv4/conf/lo/{name}")).unwrap();
+    ns.enter(|| SETTINGS.map(|name| read(name).trim().parse().unwrap()))
+}
+
+/// What a kchaos held that delayed packets and was killed. Its line is gone.
+fn killed(ns: &NetNs, cgroup: &Cgroup) -> Held {
+    let kchaos = Kchaos::inject(ns, "delay", cgroup, &["--delay", "1s"]);
     let held = kchaos.held();
     assert!(ns.ip("-o link").contains("kchaos"), "no line");
     kchaos.signal(Signal::SIGKILL);
     drop(kchaos);
     wait_for("the line goes", Duration::from_secs(2), || !ns.ip("-o link").contains("kchaos"));
-    // A namespace is found by the processes in it.
-    let _resident = traffic::Server::start(&ns, &cgroup, "7304");
-    kchaos_tests::kernel::assert_gone_after_kill(&ns, &held);
-    let cleaned = kchaos_tests::kchaos::run(&["clean"]);
-    assert_eq!(Some(0), cleaned.code, "{cleaned:?}");
-    lists(&ns).assert_as(&before, "after a clean");
+    held
 }

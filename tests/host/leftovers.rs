@@ -1,14 +1,25 @@
 //! Nothing that is not ours changes, before, during or after; nothing of ours stays, however it ends.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use kchaos_tests::{Cgroup, Kchaos, NetNs, kernel, scaled, slow, suite::an_errno, wait_for};
+use kchaos_tests::{
+    Cgroup, Kchaos, NetNs, kernel, scaled, slow,
+    suite::an_errno,
+    traffic::{Server, Sink, calls},
+    wait_for,
+};
 use nix::sys::signal::Signal;
 
 kchaos_tests::tests! {
     needs(TcEgress, CgroupIngress, CgroupConnect): after_a_signal_that_asks;
     needs(full TcEgress, CgroupIngress, CgroupConnect): after_sigkill, after_a_crash;
     needs(TcEgress): interrupted_while_starting, a_start_that_fails_leaves_nothing;
+    needs(DelayLine, TcEgress): delays_end_as_they_began, delays_interrupted_while_starting,
+        a_device_that_cannot_be_made;
+    needs(DelayLine, full TcEgress): delays_killed_while_starting;
 }
 
 /// A namespace with a root qdisc and a clsact filter of someone else's.
@@ -78,16 +89,23 @@ fn after_a_crash() {
 
 /// Ctrl-C at any moment of the start ends cleanly, too.
 fn interrupted_while_starting() {
+    interrupted("drop", &[], 25, Duration::from_millis(100));
+}
+
+fn delays_interrupted_while_starting() {
+    interrupted("delay", &["--delay", "1s"], 12, Duration::from_millis(200));
+}
+
+/// As many moments as there is time for, of `steps`, from the first to one when it surely runs.
+fn interrupted(kind: &str, words: &[&str], steps: u32, whole: Duration) {
     let ns = NetNs::new();
     let cgroup = Cgroup::new("target");
     let before = kernel::lists(&ns);
-    // As many moments as there is time for, from the first to one when it surely runs.
-    let steps = scaled(25).max(5);
+    let words = [&["inject", kind, "--for", "30s", "--cgroup", cgroup.name()], words].concat();
+    let steps = u32::try_from(scaled(steps.into()).max(5)).unwrap();
     for step in 0..steps {
-        let delay = Duration::from_millis(100) * slow() * u32::try_from(step).unwrap()
-            / 25.min(u32::try_from(steps).unwrap());
-        let kchaos =
-            Kchaos::spawn(&["inject", "drop", "--for", "30s", "--cgroup", cgroup.name()], |c| ns.place(c));
+        let delay = whole * slow() * step / steps;
+        let kchaos = Kchaos::spawn(&words, |c| ns.place(c));
         thread::sleep(delay);
         let (pid, held) = (kchaos.pid(), kchaos.held());
         kchaos.signal(Signal::SIGINT);
@@ -96,6 +114,83 @@ fn interrupted_while_starting() {
         wait_for("programs, maps and links are gone", Duration::from_secs(5), || held.alive().is_empty());
         assert!(kernel::cgroups_of(pid).is_empty());
     }
+    kernel::lists(&ns).assert_as(&before, "afterwards");
+}
+
+/// A sweep finds a namespace by the processes in it.
+fn swept(ns: &NetNs, before: &kernel::Lists) {
+    let cleaned = kchaos_tests::kchaos::run(&["clean"]);
+    assert_eq!(Some(0), cleaned.code, "{cleaned:?}");
+    kernel::lists(ns).assert_as(before, "after a sweep");
+}
+
+/// With a device, settings, and packets that wait: as it began at once after a signal that asks, and after a sweep where
+/// nobody was asked.
+fn delays_end_as_they_began() {
+    let (ns, cgroup) = (furnished(), Cgroup::new("target"));
+    let before = kernel::lists(&ns);
+    let sink = Sink::new(&ns, "::1".parse().unwrap());
+    let _resident = Server::start(&ns, &cgroup, "7360");
+    for signal in [Signal::SIGTERM, Signal::SIGKILL, Signal::SIGABRT] {
+        let kchaos = Kchaos::inject(&ns, "delay", &cgroup, &["--delay", "30s"]);
+        kernel::lists(&ns).assert_only_a_line_added(&before);
+        assert_eq!(100, calls(&ns, &cgroup, &["udp-send", &sink.address.to_string(), "100"]).ok);
+        let held = kchaos.held();
+        kchaos.signal(signal);
+        let ended = kchaos.wait();
+        if signal == Signal::SIGTERM {
+            assert_eq!(Some(3), ended.code, "{ended:?}");
+            kernel::lists(&ns).assert_as(&before, "afterwards");
+        } else {
+            assert_eq!(None, ended.code, "{ended:?}");
+            wait_for("the line is gone", Duration::from_secs(2), || !ns.ip("-o link").contains("kchaos"));
+            swept(&ns, &before);
+        }
+        wait_for("programs, maps and links are gone", Duration::from_secs(5), || held.alive().is_empty());
+    }
+    assert_eq!(0, sink.count());
+}
+
+/// Whatever is there already at any moment of the start goes, or is found by a sweep.
+fn delays_killed_while_starting() {
+    let (ns, cgroup) = (furnished(), Cgroup::new("target"));
+    let before = kernel::lists(&ns);
+    let _resident = Server::start(&ns, &cgroup, "7361");
+    let words = ["inject", "delay", "--for", "30s", "--delay", "1s", "--cgroup", cgroup.name()];
+    // How long a start takes when what it reads is in memory.
+    let start = || {
+        let begun = Instant::now();
+        let kchaos = Kchaos::start(&ns, &words);
+        let whole = begun.elapsed();
+        kchaos.stop();
+        whole
+    };
+    let (whole, steps) = (start().min(start()), 12);
+    for step in 0..=steps {
+        let kchaos = Kchaos::spawn(&words, |c| ns.place(c));
+        thread::sleep(whole * step / steps);
+        let held = kchaos.held();
+        kchaos.signal(Signal::SIGKILL);
+        kchaos.wait();
+        wait_for("programs, maps and links are gone", Duration::from_secs(5), || held.alive().is_empty());
+    }
+    wait_for("no line is left", Duration::from_secs(2), || !ns.ip("-o link").contains("kchaos"));
+    swept(&ns, &before);
+}
+
+/// Every name that a line could have is taken: it is said which, and nothing was done.
+fn a_device_that_cannot_be_made() {
+    let (ns, cgroup) = (furnished(), Cgroup::new("target"));
+    for pair in 0..4 {
+        let (one, other) = (2 * pair, 2 * pair + 1);
+        ns.ip(&format!("link add kchaos{one} type veth peer name kchaos{other}"));
+    }
+    let before = kernel::lists(&ns);
+    let words = ["inject", "delay", "--for", "5s", "--delay", "1s", "--cgroup", cgroup.name()];
+    let ended = Kchaos::spawn(&words, |c| ns.place(c)).wait();
+    assert_eq!(Some(4), ended.code, "{ended:?}");
+    assert!(ended.stderr.contains("network device kchaos"), "{ended:?}");
+    assert!(ended.stderr.contains("ip link delete kchaos"), "{ended:?}");
     kernel::lists(&ns).assert_as(&before, "afterwards");
 }
 

@@ -1,17 +1,21 @@
 //! Tests on a real kernel, as root: real programs on real hooks, real servers, in network namespaces and cgroups made
 //! for the test. The kernel is this machine's, or that of a guest of `cargo xtask vm`; see `kchaos_tests::suite`.
 
+mod arrivals;
 mod broken;
 mod clsact;
 mod command;
 mod connect;
 mod containers;
+mod corrupt;
 mod counters;
 mod deadline;
 mod delay;
 mod demo;
 mod differential;
+mod distributions;
 mod drop;
+mod ending;
 mod features;
 mod follow;
 mod halt;
@@ -48,14 +52,18 @@ fn main() -> ExitCode {
         passing::TESTS,
         drop::TESTS,
         connect::TESTS,
+        arrivals::TESTS,
         containers::TESTS,
         clsact::TESTS,
         command::TESTS,
+        corrupt::TESTS,
         counters::TESTS,
         deadline::TESTS,
         delay::TESTS,
         demo::TESTS,
         differential::TESTS,
+        ending::TESTS,
+        distributions::TESTS,
         halt::TESTS,
         leftovers::TESTS,
         names::TESTS,

@@ -1,15 +1,9 @@
 //! The same seed draws the same faults again.
 
-use std::os::unix::process::CommandExt as _;
-
 use kchaos_tests::{
     Cgroup, Kchaos, NetNs,
     suite::an_errno,
     traffic::{self, Sink},
-};
-use nix::{
-    sched::{CpuSet, sched_setaffinity},
-    unistd::Pid,
 };
 
 kchaos_tests::tests! {
@@ -31,12 +25,7 @@ fn lost(seed: &str) -> Vec<bool> {
         &["--errno", an_errno().0, "--probability", "20%", "--seed", seed, "--peer", &to],
     );
     let mut command = traffic::helper(&ns, &cgroup, &["udp-pattern", &to, &PACKETS.to_string()]);
-    let mut first = CpuSet::new();
-    first.set(0).unwrap();
-    // SAFETY: sched_setaffinity is a plain system call.
-    unsafe {
-        command.pre_exec(move || Ok(sched_setaffinity(Pid::from_raw(0), &first)?));
-    }
+    traffic::on_one_cpu(&mut command);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     kchaos.stop();

@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Calls, any};
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
+
+use crate::{Calls, any, nanos};
 
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -15,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Until killed, over both protocols and both families; as a member of a group, too.
 pub fn serve(port: u16, group: Option<IpAddr>) -> ! {
     let udp = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap();
+    // What arrives at once should not be lost here, where that can be.
+    let _refused = setsockopt(&udp, RcvBufForce, &(16 << 20));
     match group {
         Some(IpAddr::V4(group)) => udp.join_multicast_v4(&group, &Ipv4Addr::UNSPECIFIED).unwrap(),
         Some(IpAddr::V6(group)) => udp.join_multicast_v6(&group, 0).unwrap(),
@@ -76,6 +80,11 @@ pub fn tcp(to: SocketAddr, count: u64) -> Calls {
 
 fn measured(count: u64, mut trip: impl FnMut() -> bool) -> Calls {
     let begun = Instant::now();
-    let ok = (0..count).filter(|_| trip()).count() as u64;
-    Calls { ok, nanos: u64::try_from(begun.elapsed().as_nanos()).unwrap(), ..Calls::default() }
+    let mut calls = Calls::default();
+    for _ in 0..count {
+        let sent = Instant::now();
+        calls.ok += u64::from(trip());
+        calls.each.push(nanos(sent.elapsed()));
+    }
+    Calls { nanos: nanos(begun.elapsed()), ..calls }
 }

@@ -17,6 +17,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 #[derive(Parser)]
@@ -61,7 +62,7 @@ enum Act {
     UdpSendBig { to: SocketAddr, count: u64 },
     /// Send ICMP echo requests; the port does not count
     Ping { to: SocketAddr, count: u64 },
-    /// Send so many blocks of 64 KiB over TCP to ourselves, and read them
+    /// Send so many blocks of 64 KiB over TCP to ourselves, read them, and say how long it took and how many bits came wrong
     TcpBulk { at: SocketAddr, count: u64 },
     /// Accept TCP connections and receive UDP packets on a port until killed, those to a group of receivers too, and send
     /// back what comes
@@ -77,8 +78,14 @@ enum Act {
 #[derive(Default, Serialize)]
 struct Calls {
     ok: u64,
+    /// The boot time before the first of them, in nanoseconds, where that is asked.
+    begun: u64,
     /// How long all of them took, where that is asked.
     nanos: u64,
+    /// How long each of them took, likewise.
+    each: Vec<u64>,
+    /// Bits that did not arrive as they were sent, where that is known.
+    wrong: u64,
     failed: BTreeMap<i32, u64>,
 }
 
@@ -117,7 +124,7 @@ fn main() {
             let socket = UdpSocket::bind(any(to)).unwrap();
             let begun = Instant::now();
             let ok = (0..count).filter(|_| socket.send_to(&[7; 16], to).is_ok()).count() as u64;
-            Calls { ok, nanos: u64::try_from(begun.elapsed().as_nanos()).unwrap(), ..Calls::default() }
+            Calls { ok, nanos: nanos(begun.elapsed()), ..Calls::default() }
         }
         Act::UdpNumber { to, count, every_us } => echo::number(to, count, Duration::from_micros(every_us)),
         Act::UdpEcho { to, count } => echo::udp(to, count),
@@ -146,7 +153,8 @@ fn any(like: SocketAddr) -> SocketAddr {
 }
 
 fn spread(count: u64, threads: u64, call: impl Fn() -> std::io::Result<()> + Sync) -> Calls {
-    let calls = Mutex::new(Calls::default());
+    let begun = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).unwrap());
+    let calls = Mutex::new(Calls { begun: nanos(begun), ..Calls::default() });
     thread::scope(|scope| {
         for thread in 0..threads {
             let share = count / threads + u64::from(thread < count % threads);
@@ -182,16 +190,28 @@ fn flood(to: SocketAddr, every: Duration) -> ! {
 
 fn bulk(at: SocketAddr, count: u64) -> Calls {
     const BLOCK: usize = 64 * 1024;
+    const BYTE: u8 = 7;
     let listener = TcpListener::bind(at).unwrap();
+    let begun = Instant::now();
     let reader = thread::spawn(move || {
         let (mut connection, _) = listener.accept().unwrap();
-        let mut block = vec![0; BLOCK];
-        (0..count).take_while(|_| connection.read_exact(&mut block).is_ok()).count() as u64
+        let (mut block, mut wrong) = (vec![0; BLOCK], 0);
+        let ok = (0..count).take_while(|_| {
+            let whole = connection.read_exact(&mut block).is_ok();
+            wrong += block.iter().map(|byte| u64::from((byte ^ BYTE).count_ones())).sum::<u64>();
+            whole
+        });
+        (ok.count() as u64, wrong)
     });
     let mut connection = TcpStream::connect(at).unwrap();
-    let block = vec![7; BLOCK];
+    let block = vec![BYTE; BLOCK];
     for _ in 0..count {
         connection.write_all(&block).unwrap();
     }
-    Calls { ok: reader.join().unwrap(), ..Calls::default() }
+    let (ok, wrong) = reader.join().unwrap();
+    Calls { ok, wrong, nanos: nanos(begun.elapsed()), ..Calls::default() }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap()
 }
