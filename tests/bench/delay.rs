@@ -79,9 +79,6 @@ impl Options {
     }
 }
 
-/// What may be missed by so much in the short version: other things run beside it.
-const SLACK: f64 = 1.5;
-
 /// One of the measurements.
 type Measure = fn(&Pair, &Options, &mut Rows);
 
@@ -111,10 +108,9 @@ pub fn run(args: &Arguments, quick: bool) -> bool {
     }
     let mut list = args.guest_rows.as_deref().map(report::read).unwrap_or_default();
     list.append(&mut rows.list);
-    let slack = if quick { SLACK } else { 1.0 };
-    print!("{}", report::plain(&list, slack));
+    print!("{}", report::plain(&list, quick));
     if let Some(file) = &args.markdown {
-        std::fs::write(file, report::markdown(&list, quick, slack)).unwrap();
+        std::fs::write(file, report::markdown(&list, quick)).unwrap();
     }
-    list.iter().any(|row| !row.met(slack))
+    list.iter().any(|row| !row.met(quick))
 }

@@ -32,13 +32,13 @@ fn sections(rows: &[Row]) -> Vec<(String, Vec<&Row>)> {
 }
 
 /// For the terminal.
-pub fn plain(rows: &[Row], slack: f64) -> String {
+pub fn plain(rows: &[Row], quick: bool) -> String {
     let mut text = String::new();
     for (title, rows) in sections(rows) {
         // Writing to a String cannot fail.
         let _infallible = writeln!(text, "\n{title}");
         for row in rows {
-            let line = format!("  {:<62} {:>16}  {}", row.what, row.value(), row.verdict(slack));
+            let line = format!("  {:<62} {:>16}  {}", row.what, row.value(), row.verdict(quick));
             let _infallible = writeln!(text, "{}", line.trim_end());
         }
     }
@@ -46,7 +46,7 @@ pub fn plain(rows: &[Row], slack: f64) -> String {
 }
 
 /// For `docs/benchmarks`.
-pub fn markdown(rows: &[Row], quick: bool, slack: f64) -> String {
+pub fn markdown(rows: &[Row], quick: bool) -> String {
     let mut text = "# Delays\n\nWritten by `cargo xtask bench delay".to_owned();
     text += if quick { " --quick`: too short to compare by.\n" } else { "`.\n" };
     text += "\nErrors are how far one packet's time from sender to receiver is from what was asked for, the median time\n\
@@ -56,7 +56,7 @@ pub fn markdown(rows: &[Row], quick: bool, slack: f64) -> String {
     for (title, rows) in sections(rows) {
         text += &format!("\n## {title}\n\n| | measured | bar |\n|---|---:|---|\n");
         for row in rows {
-            text += &format!("| {} | {} | {} |\n", row.what, row.value().trim(), row.verdict(slack));
+            text += &format!("| {} | {} | {} |\n", row.what, row.value().trim(), row.verdict(quick));
         }
     }
     text
