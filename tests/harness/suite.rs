@@ -45,7 +45,7 @@ impl Test {
 
 /// The table of a module's tests, with what each group needs: names of [`Feature`], which may be in whichever way and
 /// quality this kernel has it; `full` before one where only the best will do; `guest` for tests that change the
-/// machine; `services` for those with real containers.
+/// machine; `services` for those with real containers; `once` for what is the same on every kernel.
 #[macro_export]
 macro_rules! tests {
     ($(needs $needs:tt: $($test:ident),+;)+) => {
@@ -75,6 +75,9 @@ macro_rules! need {
     };
     (services) => {
         $crate::suite::Need::Services
+    };
+    (once) => {
+        $crate::suite::Need::Once
     };
     (full $feature:ident) => {
         $crate::suite::Need::Full($crate::suite::Feature::$feature)

@@ -12,8 +12,10 @@ use kchaos_tests::{
 };
 
 kchaos_tests::tests! {
-    needs(TcIngress): copies, copies_on_lo, flipped_bits, broken_checksums;
-    needs(DelayLine, TcIngress): rates, some_are_overtaken;
+    needs(TcIngress): copies, copies_on_lo;
+    needs(DelayLine, TcIngress): rates;
+    needs(once, TcIngress): flipped_bits, broken_checksums;
+    needs(once, DelayLine, TcIngress): some_are_overtaken;
 }
 
 /// A server that sends back what it gets, and who asks it.

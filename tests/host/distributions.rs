@@ -11,7 +11,7 @@ use kchaos_tests::{
 };
 
 kchaos_tests::tests! {
-    needs(DelayLine, TcEgress): they_spread_as_asked, they_follow_each_other_as_asked;
+    needs(once, DelayLine, TcEgress): they_spread_as_asked, they_follow_each_other_as_asked;
 }
 
 /// What the machine adds must be small against the jitter.

@@ -9,8 +9,8 @@ use kchaos_tests::{
 };
 
 kchaos_tests::tests! {
-    needs(TcEgress): every_nth, the_first_of_each_connection, losses_come_in_bursts,
-        states_lose_as_they_should, neighbours_correlate_and_the_share_stays;
+    needs(TcEgress): every_nth, the_first_of_each_connection;
+    needs(once, TcEgress): losses_come_in_bursts, states_lose_as_they_should, neighbours_correlate_and_the_share_stays;
 }
 
 /// Which of `count` numbered packets are lost, the same ones each time, and what kchaos says.

@@ -14,7 +14,8 @@ use kchaos_tests::{
 
 kchaos_tests::tests! {
     needs(TcEgress): copies_are_counted;
-    needs(DelayLine, TcEgress): rates_hold, each_flow_has_its_rate, some_are_overtaken, copies_are_late_too;
+    needs(DelayLine, TcEgress): rates_hold, some_are_overtaken, copies_are_late_too;
+    needs(once, DelayLine, TcEgress): each_flow_has_its_rate;
 }
 
 /// Of [`NetNs::joined`]'s far end.

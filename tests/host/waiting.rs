@@ -98,20 +98,20 @@ fn more_than_the_rate() {
         let faults = format!("kind = \"rate\"\nrate = \"{}B/s\"\nprotocol = \"udp\"", 50 * bytes);
         let kchaos = start(&near, &cgroup, "[delay_line]\npackets = 25", &faults);
         assert_eq!(
-            1000,
-            calls(&near, &cgroup, &["udp-send", &sink.address.to_string(), "1000", "1", "5000"]).ok
+            600,
+            calls(&near, &cgroup, &["udp-send", &sink.address.to_string(), "600", "1", "5000"]).ok
         );
         // Half a second's worth waits.
         std::thread::sleep(Duration::from_millis(700));
         let ended = kchaos.stop();
         ended.assert_books(0);
-        assert_eq!(1000, ended.count(0, "matched"), "{ended:?}");
+        assert_eq!(600, ended.count(0, "matched"), "{ended:?}");
         assert_eq!(ended.count(0, "injected"), sink.count() as u64, "{ended:?}");
         // The first ones are those that may come at once.
         let arrivals = sink.arrivals().split_off(50);
         let (first, last) = (arrivals[0], arrivals[arrivals.len() - 1]);
         let rate = (arrivals.len() - 1) as f64 / ((last - first) as f64 / 1e9);
         assert!((49.0..51.0).contains(&rate), "{rate} a second: {ended:?}");
-        assert!(last - first > 3_000_000_000, "{ended:?}");
+        assert!(last - first > 1_500_000_000, "{ended:?}");
     }
 }

@@ -36,6 +36,8 @@ pub enum Need {
     Guest,
     /// containerd, dnsmasq and the like, which guests do not have.
     Services,
+    /// To be run once: what it tests is the same arithmetic on every kernel, and guests are slow.
+    Once,
 }
 
 impl Need {
@@ -45,6 +47,7 @@ impl Need {
             Self::Any(feature) | Self::Full(feature) => feature.id(),
             Self::Guest => "guest",
             Self::Services => "services",
+            Self::Once => "once",
         }
     }
 
@@ -53,7 +56,7 @@ impl Need {
         match self {
             Self::Any(feature) => level(feature) >= Level::Degraded,
             Self::Full(feature) => level(feature) == Level::Yes,
-            Self::Guest | Self::Services => false,
+            Self::Guest | Self::Services | Self::Once => false,
         }
     }
 
@@ -61,7 +64,7 @@ impl Need {
         match self {
             Self::Guest => facts.guest,
             // `cargo xtask setup` installs it where it is missing.
-            Self::Services => !facts.guest,
+            Self::Services | Self::Once => !facts.guest,
             Self::Any(_) | Self::Full(_) => self.met_by(|f| facts.level(f)),
         }
     }
@@ -99,6 +102,7 @@ pub fn missing(needs: &[Need], facts: &Facts) -> Option<Missing> {
     let (reason, foreseen) = match need {
         Need::Guest => ("changes the machine: only in a guest".to_owned(), Some(true)),
         Need::Services => ("has no containerd or dnsmasq: only on the host".to_owned(), Some(true)),
+        Need::Once => ("arithmetic that is the same on every kernel: once, on the host".to_owned(), Some(true)),
         Need::Any(feature) | Need::Full(feature) => {
             (facts.answer(feature).to_string(), facts.expected().map(foreseen))
         }
