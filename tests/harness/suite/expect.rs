@@ -102,7 +102,9 @@ pub fn missing(needs: &[Need], facts: &Facts) -> Option<Missing> {
     let (reason, foreseen) = match need {
         Need::Guest => ("changes the machine: only in a guest".to_owned(), Some(true)),
         Need::Services => ("has no containerd or dnsmasq: only on the host".to_owned(), Some(true)),
-        Need::Once => ("arithmetic that is the same on every kernel: once, on the host".to_owned(), Some(true)),
+        Need::Once => {
+            ("arithmetic that is the same on every kernel: once, on the host".to_owned(), Some(true))
+        }
         Need::Any(feature) | Need::Full(feature) => {
             (facts.answer(feature).to_string(), facts.expected().map(foreseen))
         }
