@@ -11,7 +11,7 @@ use kchaos_tests::{
 use crate::shaping::{ADDRESSES, Wire};
 
 kchaos_tests::tests! {
-    needs(TcEgress): flipped_bits_arrive, fragments_are_put_together;
+    needs(TcEgress): flipped_bits_arrive, tcp_delivers_flipped_bits, fragments_are_put_together;
     needs(once, TcEgress): broken_checksums_do_not, tcp_repairs_what_is_broken, what_has_no_data_stays;
 }
 
@@ -67,6 +67,15 @@ fn tcp_repairs_what_is_broken() {
         let (hit, wrong) = over_tcp(at, &["--checksum", "broken", "--probability", "5%"]);
         assert!(hit > 0, "none was hit");
         assert_eq!(0, wrong, "{at}");
+    }
+}
+
+/// TCP keeps its data where headers never are. What it has to send again is as it was.
+fn tcp_delivers_flipped_bits() {
+    for at in ["127.0.0.1:7341", "[::1]:7341"] {
+        let (hit, wrong) = over_tcp(at, &["--checksum", "valid", "--probability", "20%"]);
+        assert!(hit > 0, "none was hit");
+        assert_eq!(hit, wrong, "{at}");
     }
 }
 

@@ -35,6 +35,7 @@ mod replace;
 mod scope;
 mod seed;
 mod shaping;
+mod side_by_side;
 mod verifier;
 mod waiting;
 
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         scope::TESTS,
         seed::TESTS,
         shaping::TESTS,
+        side_by_side::TESTS,
     ];
     suite::main(&all, broken::TESTS, broken::BY_NAME)
 }

@@ -1,17 +1,21 @@
 //! Packets that look as if they were for the target and are not, or not only: forwarded ones, translated ones, those for a
 //! group. All of them must get where they were going, whatever is done to those that arrive for the target.
 
-use std::{fs, net::IpAddr, time::Duration};
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use kchaos_tests::{
     Cgroup, Kchaos, NetNs,
-    traffic::{Server, calls},
+    traffic::{Server, Sink, calls},
     wait_for,
 };
 use nix::sys::signal::Signal;
 
 kchaos_tests::tests! {
-    needs(DelayLine, TcIngress): forwarded, for_a_group;
+    needs(DelayLine, TcIngress): forwarded, for_a_group, in_pieces;
     needs(services, DelayLine, TcIngress): translated_on_arrival;
     needs(services, DelayLine, TcEgress, TcIngress): redirected_on_lo;
 }
@@ -98,11 +102,26 @@ fn for_a_group() {
         let kchaos = Kchaos::inject(&far, "delay", &target, DELAY);
         let sender = Cgroup::new("sender");
         for port in [7321, 7322] {
-            let to = std::net::SocketAddr::new(group.parse().unwrap(), port).to_string();
+            let to = SocketAddr::new(group.parse().unwrap(), port).to_string();
             assert_eq!(5, calls(&near, &sender, &["udp-echo", &to, "5"]).ok, "{to}");
         }
         kchaos.stop().assert_books(0);
     }
+}
+
+/// Datagrams that come in two pieces each: they are put together only behind where packets wait. Were the first piece
+/// held back alone, the kernel would give up on those that come close behind each other.
+fn in_pieces() {
+    let ((near, far), target) = (NetNs::joined(), Cgroup::new("target"));
+    let _server = Server::start(&far, &target, "7326");
+    let kchaos = Kchaos::inject(&far, "delay", &target, DELAY);
+    for (source, address) in [("10.99.0.1", "10.99.0.2"), ("fd99::1", "fd99::2")] {
+        let sink = Sink::new(&near, source.parse().unwrap());
+        sink.ask(SocketAddr::new(address.parse().unwrap(), 7326), 100, 1800, Duration::from_millis(1));
+        wait_for("all come back", Duration::from_secs(5), || sink.count() == 100);
+    }
+    let ended = kchaos.stop();
+    assert_eq!((0, 400), (ended.count(0, "matched"), ended.count(0, "unattributed")), "{ended:?}");
 }
 
 fn nft(ns: &NetNs, table: &str) {

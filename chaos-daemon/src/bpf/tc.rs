@@ -7,7 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use aya::programs::{LinkOrder, Program, ProgramError, SchedClassifier, TcAttachType, tc::TcAttachOptions};
+use aya::programs::{
+    LinkOrder, Program, ProgramError, ProgramId, ProgramInfo, SchedClassifier, TcAttachType,
+    tc::TcAttachOptions,
+};
 
 use super::{
     BpfError, Feature, Level, Object,
@@ -33,7 +36,8 @@ pub(super) struct At<'a> {
 }
 
 impl Object {
-    /// Attaches one program, before all of others there.
+    /// Attaches one program, before all of others there. One that may send packets into a delay line goes behind those of
+    /// our other experiments: they could not tell whose a packet is that comes out of it.
     pub(super) fn attach_tc(
         &mut self,
         feature: Feature,
@@ -42,13 +46,14 @@ impl Object {
         links: &mut Vec<Link>,
     ) -> Result<(), BpfError> {
         let Self { ebpf, filters, levels, remarks, has_tcx, .. } = self;
+        let behind_ours = levels.contains_key(&Feature::DelayLine) && feature.place() == Place::Devices;
         let found = ebpf.program_mut(name).ok_or(BpfError::Absent(name))?;
         let refused = |error| BpfError::Program { feature, step: "attaching", program: name, error };
         let Program::SchedClassifier(program) = found else {
             return Err(refused(ProgramError::UnexpectedProgramType));
         };
         if *has_tcx {
-            match attach_tcx(program, at) {
+            match attach_tcx(program, at, behind_ours.then_some(name)) {
                 Ok(link) => {
                     links.push(link);
                     return Ok(());
@@ -80,18 +85,40 @@ impl Object {
     }
 }
 
-fn attach_tcx(program: &mut SchedClassifier, at: &At<'_>) -> Result<Link, ProgramError> {
+/// Before all others, or behind the last of ours, which has this name.
+fn attach_tcx(
+    program: &mut SchedClassifier,
+    at: &At<'_>,
+    behind: Option<&str>,
+) -> Result<Link, ProgramError> {
     if forced(Feature::TcEgress) {
         let io_error = io::Error::from_raw_os_error(libc::EINVAL);
         return Err(ProgramError::SyscallError(aya::sys::SyscallError { call: TCX_CALL, io_error }));
     }
-    let first = TcAttachOptions::TcxOrder(LinkOrder::first());
     let side = match at.side {
         Side::Egress => TcAttachType::Egress,
         Side::Ingress => TcAttachType::Ingress,
     };
-    let id = program.attach_with_options(at.device, side, first)?;
+    let order = |order| TcAttachOptions::TcxOrder(order);
+    let last = behind.and_then(|name| last_named(name, at.device, side));
+    // It may be gone by now, and there is no harm in being the first then.
+    let attached = last.and_then(|id| {
+        // SAFETY: a number of which nothing is assumed: the kernel looks it up.
+        let after = LinkOrder::after_program_id(unsafe { ProgramId::new(id) });
+        program.attach_with_options(at.device, side, order(after)).ok()
+    });
+    let id = match attached {
+        Some(id) => id,
+        None => program.attach_with_options(at.device, side, order(LinkOrder::first()))?,
+    };
     Ok(Box::new(program.take_link(id)?))
+}
+
+/// The last program of that name on a device, which the kernel keeps the first 15 bytes of.
+fn last_named(name: &str, device: &str, side: TcAttachType) -> Option<u32> {
+    let known = name.get(..15).unwrap_or(name);
+    let (_, programs) = SchedClassifier::query_tcx(device, side).ok()?;
+    programs.iter().rev().find(|program| program.name_as_str() == Some(known)).map(ProgramInfo::id)
 }
 
 /// aya's name for attaching by tcx.

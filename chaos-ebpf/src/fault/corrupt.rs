@@ -47,8 +47,8 @@ pub fn flip(skb: &Skb, rule: &Rule, ordinal: u64, protocol: u8, transport: u32) 
 fn flip_one(skb: &Skb, start: u32, transport: u32, (at, mask): (u32, u8), checksum: u32) -> bool {
     let second = (at - transport) & 1;
     let word = at - second;
-    let Some([old]) = skb.load::<1>(at) else { return false };
-    let [before, behind] = match skb.load::<2>(word) {
+    let Some([old]) = skb.data::<1>(start + at) else { return false };
+    let [before, behind] = match skb.data::<2>(start + word) {
         Some(bytes) => bytes,
         None => [old, 0],
     };

@@ -2,7 +2,7 @@
 
 use chaos_common::{
     counters::Skip,
-    line::WAY_IN,
+    line::{WAY_IN, is_line},
     rule::{action, hook},
     scope::FLAG_NAMESPACES,
 };
@@ -25,8 +25,10 @@ use crate::fault;
 #[inline(always)]
 pub fn egress(skb: &Skb) -> Option<i32> {
     let scope = judge::scope()?;
-    // A packet that came in from elsewhere and is only passed on belongs to whoever made it: it was judged there.
-    if skb.ingress_ifindex() != 0 {
+    // A packet that came in from elsewhere and is only passed on belongs to whoever made it: it was judged there. One that
+    // comes out of another experiment's line was made here, and nobody can say any more by whom.
+    let from = skb.ingress_ifindex();
+    if from != 0 && !is_line(from) {
         return None;
     }
     let cgroup = target::of_packet(scope, skb)?;
@@ -37,6 +39,7 @@ pub fn egress(skb: &Skb) -> Option<i32> {
     let headers = parse::headers(skb)?;
     let flow = flow::of_packet(scope, skb, &headers);
     let Headers { destination, transport, .. } = headers;
+    let what = What::new(0, &flow, transport);
     let found = select::of_packet(scope, hook::EGRESS, &destination, transport, true)?;
     plan::clear();
     let judged = judge::judge(&Subject { found, cgroup, flow: flow.id, new: flow.new });
@@ -44,7 +47,6 @@ pub fn egress(skb: &Skb) -> Option<i32> {
     if judged.was_asked() {
         skb.set_tag(tag | scope.tag);
     }
-    let what = What::new(0, &flow, transport);
     carry_out(skb, &judged, flow.id, what, fault::drop::egress)
 }
 
@@ -58,13 +60,14 @@ pub fn arrival(skb: &Skb) -> Option<i32> {
     }
     let headers = parse::headers(skb)?;
     let flow = flow::of_packet(scope, skb, &headers);
+    let what = What::new(WAY_IN, &flow, headers.transport);
     let found = select::of_packet(scope, hook::ARRIVAL, &headers.source, headers.transport, false)?;
     let of_namespace = scope.flags & FLAG_NAMESPACES != 0;
     // Where nothing can be done to a packet, it is not looked whose it is.
     if !of_namespace && !judge::armed(kern::boot_ns()) {
         return None;
     }
-    let receiver = if of_namespace { Receiver::Unknown } else { receiver::find(skb, &headers) };
+    let receiver = if of_namespace { Receiver::Unknown } else { receiver::find(skb, headers.transport) };
     let cgroup = match receiver {
         Receiver::None => return None,
         Receiver::Unknown if of_namespace => Some(target::NAMESPACE),
@@ -77,7 +80,6 @@ pub fn arrival(skb: &Skb) -> Option<i32> {
     if judged.was_asked() && scope.arrival_tag != 0 {
         skb.set_tag(tag | scope.arrival_tag);
     }
-    let what = What::new(WAY_IN, &flow, headers.transport);
     let answer = carry_out(skb, &judged, flow.id, what, fault::drop::arrival);
     if answer.is_none() && receiver == Receiver::Found {
         return without_socket(skb, skb.tag() | scope.arrival_tag);

@@ -79,7 +79,18 @@ impl Transport {
 
     #[inline(always)]
     const fn kind(self) -> u64 {
-        self.0 >> 56
+        self.0 >> 56 & 3
+    }
+
+    #[inline(always)]
+    const fn with_more(self, more: bool) -> Self {
+        Self(self.0 | (more as u64) << 63)
+    }
+
+    /// A piece of a datagram, the first or a later one.
+    #[inline(always)]
+    pub const fn is_fragment(self) -> bool {
+        self.0 >> 63 != 0 || self.is_elsewhere()
     }
 
     /// A later fragment: the ports are in the first.
@@ -136,6 +147,9 @@ pub fn headers(skb: &Skb) -> Option<Headers> {
     if headers.transport.kind() == UNREADABLE { None } else { Some(headers) }
 }
 
+/// In an IPv4 header, the byte of the flags.
+const MORE_FRAGMENTS: u8 = 0x20;
+
 /// RFC 791.
 #[inline(always)]
 fn ipv4(skb: &Skb) -> Option<Headers> {
@@ -150,7 +164,8 @@ fn ipv4(skb: &Skb) -> Option<Headers> {
         source: Address::v4([h[12], h[13], h[14], h[15]]),
         destination: Address::v4([h[16], h[17], h[18], h[19]]),
         transport: if fragment_offset == 0 {
-            Transport(kchaos_ports(skb.context(), u32::from(protocol), header_len))
+            let more = h[6] & MORE_FRAGMENTS != 0;
+            Transport(kchaos_ports(skb.context(), u32::from(protocol), header_len)).with_more(more)
         } else {
             Transport::new(ELSEWHERE, protocol, 0, 0)
         },
@@ -198,13 +213,13 @@ pub extern "C" fn kchaos_extensions(skb: *mut __sk_buff, next: u32) -> u64 {
     const AUTHENTICATION: u8 = 51;
     const DESTINATION: u8 = 60;
 
-    let (mut next, mut offset) = (next as u8, HEADER_LEN);
+    let (mut next, mut offset, mut more) = (next as u8, HEADER_LEN, false);
     for _ in 0..=MAX_EXTENSION_HEADERS {
         if !matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION) {
             return if next == ICMPV6 {
                 icmpv6(skb, offset)
             } else {
-                kchaos_ports(skb, u32::from(next), offset)
+                Transport(kchaos_ports(skb, u32::from(next), offset)).with_more(more).0
             };
         }
         let Some(h) = Skb::from(skb).load::<4>(offset) else { return UNREADABLE };
@@ -214,6 +229,7 @@ pub extern "C" fn kchaos_extensions(skb: *mut __sk_buff, next: u32) -> u64 {
                     let protocol = if h[0] == ICMPV6 { ICMP } else { h[0] };
                     return Transport::new(ELSEWHERE, protocol, 0, 0).0;
                 }
+                more = h[3] & 1 != 0;
                 offset += 8;
             }
             AUTHENTICATION => offset += (u32::from(h[1]) + 2) * 4,

@@ -133,6 +133,17 @@ impl Skb {
         unsafe { (&raw mut (*self.0).tstamp).write_volatile(ns) }
     }
 
+    /// `N` bytes at `offset` from its start, link-layer header included, or `None` past its end. Unlike [`Self::load`] it
+    /// reaches what is not in the linear part of the buffer, where TCP has its data.
+    #[inline(always)]
+    pub fn data<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let mut bytes = [0u8; N];
+        // SAFETY: the buffer is N bytes long.
+        let failed =
+            unsafe { bpf_skb_load_bytes(self.0.cast(), offset, bytes.as_mut_ptr().cast(), N as u32) };
+        if failed == 0 { Some(bytes) } else { None }
+    }
+
     /// Its first 16 bytes, link-layer header included.
     #[inline(always)]
     pub fn start(&self) -> Option<[u64; 2]> {
@@ -203,8 +214,8 @@ impl Skb {
         }
     }
 
-    /// `N` bytes at `offset` from the network header, or `None` past the packet's end. Relative to the network header,
-    /// so devices with and without a link-layer header, and VLAN tags, need no care.
+    /// `N` bytes at `offset` from the network header, or `None` past the end of the linear part, which has the headers.
+    /// Relative to the network header, so devices with and without a link-layer header, and VLAN tags, need no care.
     #[inline(always)]
     pub fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
         let mut bytes = [0u8; N];
