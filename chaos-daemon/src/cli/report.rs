@@ -64,7 +64,7 @@ pub fn outcome(outcome: &Outcome) -> String {
 
 fn table(outcome: &Outcome) -> Table {
     let hit = if outcome.mode == "shadow" { "would hit" } else { "injected" };
-    let header = ["fault", "effect", "matched", hit, "asked", "done", "99.9 % interval"];
+    let header = ["fault", "effect", "matched", hit, "asked", "drawn", "99.9 % interval"];
     let row = |fault: &FaultOutcome| {
         vec![
             fault.fault.clone(),
@@ -94,6 +94,9 @@ fn remarks(fault: &FaultOutcome) -> Vec<String> {
             Why::Lost(why) => format!("{n} matched and were lost instead: {why}"),
         })
         .collect();
+    if fault.injected == 0 && fault.hits > 0 && !fault.skipped.get("shadow").is_some_and(|n| *n > 0) {
+        lines.push(format!("drawn {} times and never injected, so nothing was tested", fault.hits));
+    }
     if fault.unattributed > 0 {
         lines.push(format!(
             "{} more packets fitted, and nobody can say whose they are (what the kernel sends by itself, handshakes on \

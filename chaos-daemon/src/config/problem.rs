@@ -41,14 +41,16 @@ impl Problem {
         let lines = |text: String| text.lines().map(printable).collect::<Vec<_>>().join("\n");
         ConfigError {
             message: printable(&message),
-            origin: origin.to_owned(),
+            origin: printable(origin),
             line,
             column,
             help: help.map(lines),
             label: printable(&label),
             // A span of no bytes (something is missing at the end) still shows its line.
             at: Some((span.start, span.len()).into()),
-            source_code: Some(NamedSource::new(origin, without_controls(text)).with_language("TOML")),
+            source_code: Some(
+                NamedSource::new(printable(origin), without_controls(text)).with_language("TOML"),
+            ),
         }
     }
 }
@@ -79,7 +81,7 @@ impl ConfigError {
     pub(super) fn unreadable(origin: &str, error: &std::io::Error) -> Self {
         Self {
             message: format!("cannot read the experiment file: {error}"),
-            origin: origin.to_owned(),
+            origin: printable(origin),
             line: 0,
             column: 0,
             help: Some("give the path of a TOML file; the examples stand in configs/".to_owned()),
