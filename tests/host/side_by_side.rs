@@ -38,9 +38,9 @@ const DELAY: &[&str] = &["delay", "--delay", "200ms", "--protocol", "udp"];
 fn one_loses_and_one_delays() {
     for address in ["10.99.0.2", "fd99::2"] {
         for order in [[LOSE, DELAY], [DELAY, LOSE]] {
-            let lose = usize::from(order[1] == LOSE);
+            let which = usize::from(order[1] == LOSE);
             let (ended, took) = both(address, order);
-            let (lost, late) = (&ended[lose], &ended[1 - lose]);
+            let (lost, late) = (&ended[which], &ended[1 - which]);
             assert_eq!((COUNT, COUNT / 2), (lost.count(0, "matched"), lost.count(0, "injected")), "{lost:?}");
             assert_eq!(
                 (COUNT / 2, COUNT / 2),

@@ -94,7 +94,7 @@ fn remarks(fault: &FaultOutcome) -> Vec<String> {
             Why::Lost(why) => format!("{n} matched and were lost instead: {why}"),
         })
         .collect();
-    if fault.injected == 0 && fault.hits > 0 && !fault.skipped.get("shadow").is_some_and(|n| *n > 0) {
+    if fault.injected == 0 && fault.hits > 0 && fault.skipped.get("shadow").is_none_or(|n| *n == 0) {
         lines.push(format!("drawn {} times and never injected, so nothing was tested", fault.hits));
     }
     if fault.unattributed > 0 {

@@ -22,15 +22,15 @@ use super::{
 pub enum Receiver {
     /// The packet has its socket now.
     Found,
-    /// Somebody gets it, but it cannot be known who: its connection is being made, and has no socket yet; it is a piece of
-    /// a datagram; or the kernel does not let its socket be given (before Linux 6.6: one with `SO_REUSEPORT`).
+    /// Somebody gets it, but it cannot be known who: it is a piece of a datagram, or the kernel does not let its socket be
+    /// given (before Linux 6.6: one with `SO_REUSEPORT`).
     Unknown,
     /// Nobody gets it.
     None,
 }
 
-/// `TCP_NEW_SYN_RECV` and `TCP_TIME_WAIT` (`net/tcp_states.h`): connections without a full socket.
-const NEW_SYN_RECV: u32 = 12;
+/// `TCP_TIME_WAIT` (`net/tcp_states.h`): what is left of a connection, which belongs to nobody. One that is still being made
+/// has no full socket either, but the listener's cgroup.
 const TIME_WAIT: u32 = 6;
 
 /// Finds the socket that a packet is for and gives it to the packet.
@@ -117,9 +117,7 @@ fn assign_tcp(skb: &Skb, tuple: *mut bpf_sock_tuple, length: u32) -> u32 {
             return NOBODY;
         }
         let state = (&raw const (*socket).state).read_volatile();
-        let found = if state == NEW_SYN_RECV {
-            UNKNOWN
-        } else if state == TIME_WAIT {
+        let found = if state == TIME_WAIT {
             NOBODY
         } else {
             given(bpf_sk_assign(skb.context().cast(), socket.cast(), 0))
