@@ -13,6 +13,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod bit;
 pub mod control;
 pub mod corrupt;
 pub mod counters;

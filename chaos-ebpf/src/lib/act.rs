@@ -176,18 +176,26 @@ pub extern "C" fn kchaos_give_back(skb: *mut __sk_buff, flow: u64) -> u32 {
     let bytes = Skb::from(skb).wire_length();
     let mut number = 0;
     loop {
-        if u64::from(number) < plan::count()
-            && let Some(Note { rule, .. }) = plan::get(number)
-            && let Some(rule) = KCHAOS_RULES.get(rule)
-            && rule.action == action::RATE
-        {
-            fault::rate::give_back(rule, flow, bytes);
-        }
+        kchaos_give_back_one(number, flow, bytes);
         number += 1;
         if number == NOTES as u32 {
             return 0;
         }
     }
+}
+
+/// The same for one that was noted.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn kchaos_give_back_one(number: u32, flow: u64, bytes: u32) -> u32 {
+    if u64::from(number) < plan::count()
+        && let Some(Note { rule, .. }) = plan::get(number)
+        && let Some(rule) = KCHAOS_RULES.get(rule)
+        && rule.action == action::RATE
+    {
+        fault::rate::give_back(rule, flow, bytes);
+    }
+    0
 }
 
 #[inline(always)]

@@ -105,8 +105,6 @@ const RULE: u32 = 0xffff;
 const ASKED: u32 = 1 << 16;
 /// In an answer: no later rule is asked.
 const LAST: u32 = 1 << 17;
-/// In the answer of one rule: it hits.
-const HIT: u32 = 1 << 18;
 
 /// The answer of all rules. A global function (see [`super`]), like those below.
 #[inline(never)]
@@ -150,15 +148,10 @@ pub extern "C" fn kchaos_word(rows: u64, how: u32, now: u64, flow: u64) -> u32 {
         let index = u32::from(fit.fields.rule_of[clause % MAX_CLAUSES]);
         let Some(rule) = KCHAOS_RULES.get(index) else { return answer };
         matching = kern::forgotten(matching & !rule.clauses & (matching - 1), fit.summary);
-        if rule.exclude & excluding == 0 {
-            let said = kchaos_ask(index, now, (how >> BARRIER_SHIFT) & 0xff, flow, how & NEW);
-            answer = kern::forgotten((answer | (said & (ASKED | LAST))).into(), fit.summary) as u32;
-            if said & HIT != 0 {
-                return answer | (index + 1);
-            }
-            if said & LAST != 0 {
-                return answer;
-            }
+        let said = kchaos_ask(index, now, how, flow, excluding);
+        answer = kern::forgotten((answer | said).into(), fit.summary) as u32;
+        if said & LAST != 0 {
+            return answer;
         }
         rounds += 1;
         if rounds == WORD_BITS {
@@ -207,12 +200,16 @@ fn forbidden(scope: &Scope, fit: &Fit, cgroup: u64, now: u64) -> Option<Skip> {
     None
 }
 
-/// Asks one rule, and counts what it says unless that is [`HIT`].
+/// Asks one rule, unless one of its clauses is among those that exclude; counts what it says unless it hits.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn kchaos_ask(index: u32, now: u64, barrier: u32, flow: u64, new: u32) -> u32 {
+pub extern "C" fn kchaos_ask(index: u32, now: u64, how: u32, flow: u64, excluding: u64) -> u32 {
     let Some(rule) = KCHAOS_RULES.get(index) else { return 0 };
+    if rule.exclude & excluding != 0 {
+        return 0;
+    }
     let Some(counters) = KCHAOS_COUNTERS.get_ptr_mut(rule.counters) else { return 0 };
+    let barrier = how >> BARRIER_SHIFT & 0xff;
     if barrier == NOBODYS {
         count::unattributed(counters);
         return ASKED;
@@ -225,7 +222,7 @@ pub extern "C" fn kchaos_ask(index: u32, now: u64, barrier: u32, flow: u64, new:
         Phase::Off => Skip::Window as u32 + 1,
         Phase::On if barrier != NO_BARRIER => barrier,
         Phase::On => {
-            if rule.flags & FLAG_NEW_ONLY != 0 && new == 0 {
+            if rule.flags & FLAG_NEW_ONLY != 0 && how & NEW == 0 {
                 Skip::OldFlow as u32 + 1
             } else if rule.flags & FLAG_FLOWS != 0
                 && (flow == flow::UNKNOWN || !draw::hit(rule.seed, flow, rule.flows))
@@ -242,7 +239,7 @@ pub extern "C" fn kchaos_ask(index: u32, now: u64, barrier: u32, flow: u64, new:
     };
     if why == 0 {
         if !goes_on {
-            return ASKED | LAST | HIT;
+            return ASKED | LAST | (index + 1);
         }
         if !plan::note(index, ordinal) {
             count::skipped(counters, Skip::Failed);

@@ -9,6 +9,7 @@ use aya_ebpf::{
         bpf_ktime_get_boot_ns, bpf_ktime_get_ns,
     },
 };
+use chaos_common::bit;
 
 /// `CLOCK_BOOTTIME` in nanoseconds: runs on through suspend and does not follow wall-clock steps.
 #[inline(always)]
@@ -101,5 +102,6 @@ pub fn forgotten(number: u64, any: u64) -> u64 {
 /// conclude that an index made of it needs no check.
 #[inline(always)]
 pub fn lowest_bit(bits: u64) -> u32 {
-    opaque(u64::from(bits.trailing_zeros())) as u32
+    let place = opaque(u64::from(bit::place(bits))) as usize % bit::NUMBERS.len();
+    opaque(u64::from(bit::NUMBERS[place])) as u32
 }
