@@ -14,6 +14,13 @@ const DONE: u16 = 3;
 const MESSAGE_HEADER: usize = 16;
 const ALIGNMENT: usize = 4;
 
+/// The name of a network device in the network namespace of the calling thread, if it is there. (`nix` takes one that is
+/// not there for one without a name.)
+pub fn device_name(index: u32) -> Option<String> {
+    let name = nix::net::if_::if_indextoname(index).ok()?.to_string_lossy().into_owned();
+    (!name.is_empty()).then_some(name)
+}
+
 /// A socket to the kernel. It speaks to the network namespace of the thread that opened it.
 pub struct Rtnl {
     socket: Socket,
@@ -71,4 +78,15 @@ fn read(datagram: &[u8], wanted: u16, replies: &mut Vec<Vec<u8>>) -> io::Result<
         rest = rest.get(length.next_multiple_of(ALIGNMENT)..).unwrap_or_default();
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_not_there_has_no_name() {
+        assert_eq!(Some("lo"), device_name(1).as_deref());
+        assert_eq!(None, device_name(i32::MAX.cast_unsigned()));
+    }
 }

@@ -140,6 +140,8 @@ fn delays_end_as_they_began() {
         let ended = kchaos.wait();
         if signal == Signal::SIGTERM {
             assert_eq!(Some(3), ended.code, "{ended:?}");
+            let notes = ended.json()["notes"].to_string();
+            assert!(!notes.contains("someone else"), "{notes}");
             kernel::lists(&ns).assert_as(&before, "afterwards");
         } else {
             assert_eq!(None, ended.code, "{ended:?}");

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     guard::run_dir,
+    rtnl::device_name,
     target::{NetNs, inside},
 };
 
@@ -201,8 +202,7 @@ pub enum Removed {
 pub fn remove(tc: &Tc, device: u32, side: Side, place: Place, program: u32) -> io::Result<Removed> {
     let here = tc.filters(device, side)?;
     let Some(at) = here.iter().position(|f| f.place == place && f.program == Some(program)) else {
-        let there = nix::net::if_::if_indextoname(device).is_ok();
-        return Ok(if there { Removed::Missing } else { Removed::DeviceGone });
+        return Ok(if device_name(device).is_some() { Removed::Missing } else { Removed::DeviceGone });
     };
     let ours = &here[at];
     let foreign = |f: &&Filter| f.place.handle != 0 && !(f.kind == "bpf" && f.name == ours.name);

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     engine::boot_ns,
     guard::run_dir,
+    rtnl::device_name,
     target::{NetNs, inside},
 };
 
@@ -182,12 +183,12 @@ impl Object {
                     Ok(()) => break,
                     Err(error) => error,
                 };
-                match nix::net::if_::if_indextoname(device.index) {
+                match device_name(device.index) {
                     // Renamed since the list was made, as container networks do.
-                    Ok(now) if now.to_string_lossy() != name => name = now.to_string_lossy().into_owned(),
-                    Ok(_) => return Err(error),
+                    Some(now) if now != name => name = now,
+                    Some(_) => return Err(error),
                     // A device that went away sends no packets.
-                    Err(_) => return Ok(()),
+                    None => return Ok(()),
                 }
             }
         }

@@ -18,7 +18,7 @@ use netlink_packet_route::{
 
 use super::LineError;
 use crate::{
-    rtnl::Rtnl,
+    rtnl::{Rtnl, device_name},
     target::{NetNs, inside},
 };
 
@@ -137,7 +137,7 @@ pub fn disable_ipv6(name: &str) -> io::Result<()> {
 
 /// Whether a device is there and switched on.
 pub fn is_up(index: u32) -> io::Result<bool> {
-    let Ok(name) = nix::net::if_::if_indextoname(index) else { return Ok(false) };
+    let Some(name) = device_name(index) else { return Ok(false) };
     let addresses = nix::ifaddrs::getifaddrs()?;
     let mut ours = addresses.filter(|a| a.interface_name.as_bytes() == name.as_bytes());
     Ok(ours.any(|a| a.flags.contains(nix::net::if_::InterfaceFlags::IFF_UP)))
