@@ -36,6 +36,19 @@ fn unknown_fields_and_kinds() {
 }
 
 #[test]
+fn flags_and_kinds_as_others_call_them() {
+    for (words, said) in [
+        (["inject", "latency", "--host"], "'delay'"),
+        (["inject", "loss", "--host"], "'drop'"),
+        (["inject", "drop", "--port=80"], "--peer :PORT"),
+    ] {
+        let ended = run(&words);
+        assert_eq!(Some(2), ended.code, "{words:?}: {ended:?}");
+        assert!(ended.stderr.contains(said), "{words:?}: {ended:?}");
+    }
+}
+
+#[test]
 fn time_boxes() {
     refused("duration = \"5s\"\n", "", "1:1", &["has no `duration`", "add a line: duration"]);
     refused("\"5s\"", "\"0s\"", "1:12", &["zero"]);

@@ -2,14 +2,14 @@
 
 use std::{io::IsTerminal, process::ExitCode};
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use serde_json::json;
 use thiserror::Error;
 
 use super::Format;
 use crate::{
-    bpf::BpfError, config::ConfigError, engine::StartError, guard::capabilities::MissingCapabilities,
+    bpf::BpfError, config::ConfigError, engine::StartError, fault, guard::capabilities::MissingCapabilities,
     target::TargetError,
 };
 
@@ -165,7 +165,14 @@ pub fn report(result: Result<Exit, Failure>, format: Format) -> ExitCode {
 }
 
 /// A mistake on the command line itself. Asking for help is none.
-pub fn usage(error: &clap::Error) -> ExitCode {
+pub fn usage(mut error: clap::Error) -> ExitCode {
+    // `kchaos inject latency` means a kind that has another name here.
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+        && let Some(kind) = fault::called(word)
+    {
+        let names = ContextValue::Strings(vec![kind.name().to_owned()]);
+        error.insert(ContextKind::SuggestedSubcommand, names);
+    }
     let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if !asked && wants_json(std::env::args()) {
         return report(Err(Failure::Input(error.to_string().trim_end().to_owned())), Format::Json);

@@ -4,7 +4,7 @@
 //! same words, and `--print` shows the file to keep. Each kind of fault brings its own flags
 //! ([`crate::fault::Kind::fields`]).
 
-use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, builder::UnknownArgumentValueParser};
 
 use super::{Exit, Failure, Format, foreground, output};
 use crate::{
@@ -47,7 +47,8 @@ pub fn command() -> Command {
 
 fn kind_command(kind: &'static dyn Kind) -> Command {
     let command = Command::new(kind.name())
-        .arg(text("for", "DURATION", "The time box: 30s, 5m").required(true))
+        .arg(text("for", "DURATION", "The time box: 30s, 5m").required(true).alias("duration"))
+        .arg(port())
         .args(target_flags())
         .args(kind.fields().iter().chain(&COMMON).map(field_flag))
         .arg(text("seed", "NUMBER", "Repeat the draws of an earlier run"))
@@ -56,6 +57,13 @@ fn kind_command(kind: &'static dyn Kind) -> Command {
         .arg(switch("print", "Print the experiment as a file, and apply nothing"));
     // The flattened arguments bring a description of their own, so ours comes after.
     <foreground::Args as clap::Args>::augment_args(command).about(kind.about()).long_about(None)
+}
+
+/// What people type first, and what may mean either end.
+fn port() -> Arg {
+    const MEANT: &str =
+        "for a port of the far end write --peer :PORT, for one of the target itself --local-port PORT";
+    Arg::new("port").long("port").hide(true).value_parser(UnknownArgumentValueParser::suggest(MEANT))
 }
 
 fn target_flags() -> [Arg; 11] {

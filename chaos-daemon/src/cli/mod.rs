@@ -81,7 +81,7 @@ pub fn main() -> ExitCode {
     output::init();
     let matches = match command().try_get_matches() {
         Ok(matches) => matches,
-        Err(error) => return exit::usage(&error),
+        Err(error) => return exit::usage(error),
     };
     if let Some(("inject", inject)) = matches.subcommand() {
         let format = inject::format(inject);
@@ -89,7 +89,7 @@ pub fn main() -> ExitCode {
     }
     let args = match Args::from_arg_matches(&matches) {
         Ok(args) => args,
-        Err(error) => return exit::usage(&error),
+        Err(error) => return exit::usage(error),
     };
     match args.verb {
         Verb::Check(args) => exit::report(check::main(&args), args.output),

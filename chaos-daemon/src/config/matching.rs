@@ -186,7 +186,11 @@ impl FaultSpec {
 fn unknown_kind(kind: &Spanned<String>) -> Problem {
     let names: Vec<&str> = fault::KINDS.iter().map(|k| k.name()).collect();
     let known = names.join(", ");
-    let help = match closest(kind.get_ref(), &names) {
+    let close = match fault::called(kind.get_ref()) {
+        Some(kind) => Some(kind.name()),
+        None => closest(kind.get_ref(), &names),
+    };
+    let help = match close {
         Some(close) => format!("did you mean \"{close}\"? This version knows: {known}"),
         None => format!("this version knows: {known}"),
     };

@@ -69,6 +69,7 @@ fn refuses_bad_time_boxes() {
     refused(line, r#"duration = "0s""#, "zero", "\"0s\"", "60s");
     refused(line, r#"duration = "-5s""#, "negative", "\"-5s\"", "50ms");
     refused(line, r#"duration = "2h""#, "too long", "\"2h\"", "1h");
+    refused(line, r#"duration = "10M""#, "minutes or months", "\"10M\"", "\"10m\"");
     refused(line, "duration = 60", "no unit", "60", "\"60s\"");
     refused(line, r#"duration = "soon""#, "not a duration", "\"soon\"", "3s");
     refused(line, "duration = true", "is not a duration", "true", "");
@@ -85,6 +86,10 @@ fn refuses_unknown_fields_and_kinds() {
         "`probability`",
     );
     refused("kind = \"drop\"", "kind = \"dorp\"", "unknown kind of fault \"dorp\"", "\"dorp\"", "\"drop\"");
+    for (elsewhere, here) in [("loss", "\"drop\""), ("latency", "\"delay\""), ("bandwidth", "\"rate\"")] {
+        let line = format!("kind = \"{elsewhere}\"");
+        refused("kind = \"drop\"", &line, "unknown kind of fault", &format!("\"{elsewhere}\""), here);
+    }
     refused("kind = \"drop\"", "", "no `kind`", "[[fault]]", "kind = ");
     refused("[target]", "[target]\nservice = \"x\"", "unknown field `service`", "service", "cgroup");
     refused(

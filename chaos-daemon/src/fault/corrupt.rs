@@ -50,7 +50,7 @@ impl Kind for Corrupt {
         let checksum = section.get("checksum")?.map_or(Checksum::Broken, Spanned::into_inner);
         let bits = section.get::<Count>("bits")?;
         if let Some(bits) = bits.as_ref().filter(|bits| bits.get_ref().0 > MAX_BITS) {
-            let message = format!("{} bits are more than one packet may lose", bits.get_ref());
+            let message = format!("{} bits are more than are flipped in one packet", bits.get_ref());
             return Err(
                 Problem::at(bits.span(), message, "too many").help(format!("write 1 to {MAX_BITS} bits"))
             );

@@ -26,6 +26,10 @@ impl Kind for Delay {
         "delay"
     }
 
+    fn elsewhere(&self) -> &'static [&'static str] {
+        &["latency", "slow", "jitter", "lag"]
+    }
+
     fn about(&self) -> &'static str {
         "Make packets arrive later; their order within a connection stays"
     }

@@ -20,6 +20,10 @@ impl Kind for Drop {
         "drop"
     }
 
+    fn elsewhere(&self) -> &'static [&'static str] {
+        &["loss", "blackhole", "timeout"]
+    }
+
     fn about(&self) -> &'static str {
         "Lose packets, as on a bad wire; the sender believes they were sent"
     }

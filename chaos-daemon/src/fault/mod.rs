@@ -34,10 +34,20 @@ pub const KINDS: &[&dyn Kind] = &[
     &connect::Connect,
 ];
 
+/// The kind that is called so elsewhere.
+pub fn called(name: &str) -> Option<&'static dyn Kind> {
+    KINDS.iter().copied().find(|kind| kind.elsewhere().iter().any(|other| other.eq_ignore_ascii_case(name)))
+}
+
 /// A kind of fault: what can be known without a file.
 pub trait Kind: Sync {
     /// The word in `kind = "..."`, in metrics and on the command line.
     fn name(&self) -> &'static str;
+
+    /// What it is called elsewhere, to say what it is called here.
+    fn elsewhere(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// One line for help texts.
     fn about(&self) -> &'static str;

@@ -32,6 +32,10 @@ impl Kind for Rate {
         "rate"
     }
 
+    fn elsewhere(&self) -> &'static [&'static str] {
+        &["bandwidth", "throttle", "limit", "tbf"]
+    }
+
     fn about(&self) -> &'static str {
         "Limit how fast packets come through, as a narrow link does"
     }

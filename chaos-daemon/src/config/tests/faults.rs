@@ -65,7 +65,7 @@ fn refuses_what_reorders_or_corrupts_nothing() {
     let corrupt = |fields: &str| with(&format!("\"corrupt\"\n{fields}"));
     refused(DROP, &corrupt("checksum = \"bad\""), "unknown checksum", "\"bad\"", "\"broken\"");
     refused(DROP, &corrupt("checksum = \"valid\"\nbits = 9"), "9 bits are more", "9", "1 to 8");
-    refused(DROP, &corrupt("checksum = \"valid\"\nbits = 0"), "0 is out of range", "0", "at least 1");
+    refused(DROP, &corrupt("checksum = \"valid\"\nbits = 0"), "0 is out of range", "0", "from 1 to");
     refused(DROP, &corrupt("bits = 2"), "`bits` means nothing", "2", "checksum = \"valid\"");
 }
 
@@ -74,7 +74,7 @@ fn refuses_patterns_that_contradict_each_other() {
     let refused = |fields: &str, message, underlined, help| {
         refused(DROP, &with(&format!("\"drop\"\n{fields}")), message, underlined, help);
     };
-    refused("every = 0", "0 is out of range", "0", "at least 1");
+    refused("every = 0", "0 is out of range", "0", "from 1 to");
     refused("every = 10", "`probability` contradicts `every`", "\"10%\"", "one pattern");
     refused("first = 3", "`probability` contradicts `first`", "\"10%\"", "one pattern");
     refused("p = \"1%\"", "`probability` contradicts `p`", "\"10%\"", "one pattern");

@@ -16,11 +16,12 @@ impl FromStr for Count {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         const HELP: &str = "write a whole number of at least 1, such as 10";
         match text.trim().parse::<i64>() {
-            Ok(number) => u32::try_from(number)
-                .ok()
-                .filter(|number| *number > 0)
-                .map(Self)
-                .ok_or_else(|| Invalid::new(format!("{number} is out of range"), HELP)),
+            Ok(number) => {
+                u32::try_from(number).ok().filter(|number| *number > 0).map(Self).ok_or_else(|| {
+                    let limits = format!("write a whole number from 1 to {}, such as 10", u32::MAX);
+                    Invalid::new(format!("{number} is out of range"), limits)
+                })
+            }
             Err(_) => Err(Invalid::new(format!("\"{text}\" is not a whole number"), HELP)),
         }
     }

@@ -25,6 +25,13 @@ impl FromStr for Span {
                 format!("write \"{trimmed}s\" for seconds or \"{trimmed}ms\" for milliseconds"),
             ));
         }
+        if trimmed.ends_with('M') {
+            let number = trimmed.trim_end_matches('M').trim_end();
+            return Err(Invalid::new(
+                format!("the duration {text} might be minutes or months"),
+                format!("write \"{number}m\" for minutes"),
+            ));
+        }
         humantime::parse_duration(trimmed)
             .map(Self)
             .map_err(|e| Invalid::new(format!("\"{text}\" is not a duration: {e}"), HELP))

@@ -81,7 +81,7 @@ fn outside(text: &str) -> Invalid {
     let (slowest, fastest) = (Rate::SLOWEST, Rate::FASTEST);
     Invalid::new(
         format!("the rate {text} is outside {slowest} to {fastest}"),
-        "for a far end that cannot be reached at all write kind = \"drop\"",
+        "write one in between; for a far end that cannot be reached at all write kind = \"drop\"",
     )
 }
 
