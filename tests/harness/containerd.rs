@@ -157,7 +157,7 @@ impl Containerd {
     }
 
     fn wait_until_it_answers(&self) {
-        wait_for("containerd answers", Duration::from_secs(60), || {
+        wait_for("containerd answers", Duration::from_mins(1), || {
             let exited = self.child.borrow_mut().try_wait().unwrap();
             assert!(exited.is_none(), "containerd: {exited:?}\n{}", self.log());
             self.try_call::<_, cri::Empty>("/runtime.v1.RuntimeService/Version", cri::Empty {}).is_ok()

@@ -72,7 +72,7 @@ fn delay(answer: &Answer) {
     assert!(arrived - begun >= 300_000_000, "after {} ns", arrived - begun);
     let ended = kchaos.stop();
     assert_eq!(1, ended.count(0, "injected"), "{ended:?}");
-    let by_tap = ended.json()["notes"].to_string().contains("delay line by tap");
+    let by_tap = ended.json()["delay_lines"][0]["way"] == "tap";
     assert_eq!(answer.answer == Level::Degraded, by_tap, "{answer}: {ended:?}");
 }
 

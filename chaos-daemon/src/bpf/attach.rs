@@ -29,7 +29,9 @@ pub struct Attached {
 impl Attached {
     /// What a person should know about it: no second-best way is taken in silence.
     pub fn notes(&self) -> Vec<String> {
-        let ways = self.reduced.iter().filter_map(|feature| {
+        // Of delay lines each has its own reason, which is said where it is.
+        let said = |feature: &&Feature| **feature != Feature::DelayLine || self.lines.is_empty();
+        let ways = self.reduced.iter().filter(said).filter_map(|feature| {
             let reduced = feature.reduced()?;
             Some(format!("{feature} by {}, as there is no better way: {}", reduced.way, reduced.loss))
         });

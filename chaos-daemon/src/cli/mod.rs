@@ -51,8 +51,8 @@ enum Verb {
     Preview(preview::Args),
     /// Stop experiments at once
     Halt(halt::Args),
-    /// Remove what a killed kchaos may have left behind: the cgroup of a command and what runs in it, and on
-    /// kernels before 6.6 tc filters
+    /// Remove what a killed kchaos may have left behind: the cgroup of a command and what runs in it, two settings
+    /// of lo that delays take, and on kernels before 6.6 tc filters
     Clean(clean::Args),
     /// A tour: a small service and its client, a baseline, then each fault this kernel can do
     Demo(demo::Args),

@@ -56,7 +56,11 @@ impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kernel => f.write_str("packets wait in the kernel (sch_fq)"),
-            Self::Tap { why } => write!(f, "packets wait in kchaos itself (TAP), as {why}"),
+            Self::Tap { why } => write!(
+                f,
+                "packets wait in kchaos itself (TAP), up to some milliseconds late on a busy host, and are lost if it is \
+                 killed, as {why}"
+            ),
         }
     }
 }
