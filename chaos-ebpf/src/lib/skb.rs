@@ -1,5 +1,7 @@
 //! A packet as the kernel hands it to tc and cgroup programs, its fields and bytes behind safe functions with their units.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     EbpfContext,
     bindings::{__sk_buff, bpf_hdr_start_off},
@@ -137,20 +139,22 @@ impl Skb {
     /// reaches what is not in the linear part of the buffer, where TCP has its data.
     #[inline(always)]
     pub fn data<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let mut bytes = [0u8; N];
+        let mut bytes = MaybeUninit::<[u8; N]>::uninit();
         // SAFETY: the buffer is N bytes long.
         let failed =
             unsafe { bpf_skb_load_bytes(self.0.cast(), offset, bytes.as_mut_ptr().cast(), N as u32) };
-        if failed == 0 { Some(bytes) } else { None }
+        // SAFETY: the kernel has filled it.
+        if failed == 0 { Some(unsafe { bytes.assume_init() }) } else { None }
     }
 
     /// Its first 16 bytes, link-layer header included.
     #[inline(always)]
     pub fn start(&self) -> Option<[u64; 2]> {
-        let mut words = [0u64; 2];
+        let mut words = MaybeUninit::<[u64; 2]>::uninit();
         // SAFETY: the buffer is 16 bytes long.
         let failed = unsafe { bpf_skb_load_bytes(self.0.cast(), 0, words.as_mut_ptr().cast(), 16) };
-        if failed == 0 { Some(words) } else { None }
+        // SAFETY: the kernel has filled it.
+        if failed == 0 { Some(unsafe { words.assume_init() }) } else { None }
     }
 
     /// Where its network header begins: 14 with an Ethernet header, and 0 without (all else is taken for that).
@@ -218,7 +222,7 @@ impl Skb {
     /// Relative to the network header, so devices with and without a link-layer header, and VLAN tags, need no care.
     #[inline(always)]
     pub fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let mut bytes = [0u8; N];
+        let mut bytes = MaybeUninit::<[u8; N]>::uninit();
         // SAFETY: the buffer is N bytes long.
         let failed = unsafe {
             bpf_skb_load_bytes_relative(
@@ -229,7 +233,8 @@ impl Skb {
                 bpf_hdr_start_off::BPF_HDR_START_NET,
             )
         };
-        if failed == 0 { Some(bytes) } else { None }
+        // SAFETY: the kernel has filled it.
+        if failed == 0 { Some(unsafe { bytes.assume_init() }) } else { None }
     }
 
     /// Sends a copy on from where the packet is: received by the device once more, or sent. It belongs to no socket.
