@@ -99,8 +99,8 @@ fn remarks(fault: &FaultOutcome) -> Vec<String> {
     }
     if fault.unattributed > 0 {
         lines.push(format!(
-            "{} more packets fitted, and nobody can say whose they are (what the kernel sends by itself, handshakes on \
-             their way in): left alone",
+            "{} more packets fitted, and nobody can say whose they are (what the kernel sends by itself, pieces \
+             of datagrams on their way in): left alone",
             fault.unattributed
         ));
     }
