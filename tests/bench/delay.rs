@@ -109,6 +109,12 @@ pub fn run(args: &Arguments, quick: bool) -> bool {
     let mut list = args.guest_rows.as_deref().map(report::read).unwrap_or_default();
     list.append(&mut rows.list);
     print!("{}", report::plain(&list, quick));
+    if let Some(share) = report::stolen() {
+        println!(
+            "\nprocessor time that others took from this machine meanwhile (steal): {:.1} %",
+            share * 100.0
+        );
+    }
     if let Some(file) = &args.markdown {
         std::fs::write(file, report::markdown(&list, quick)).unwrap();
     }

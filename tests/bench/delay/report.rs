@@ -73,9 +73,39 @@ fn machine() -> String {
     let memory = first("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse::<u64>().unwrap_or(0) >> 20;
     let uname = nix::sys::utsname::uname().unwrap();
     let guest = std::env::var("KCHAOS_GUEST_MACHINE").unwrap_or("none".into());
+    let stolen = stolen().map_or("unknown".into(), |share| format!("{:.1} %", share * 100.0));
     format!(
-        "\n- processor: {}, {cores} cores\n- memory: {memory} GiB\n- kernel of the host: Linux {}\n- guest: {guest}\n",
+        "\n- processor: {}, {cores} cores\n- memory: {memory} GiB\n- kernel of the host: Linux {}\n- guest: {guest}\n\
+         - processor time that others took from this machine meanwhile (steal): {stolen}\n",
         first("/proc/cpuinfo", "model name"),
         uname.release().to_string_lossy(),
     )
+}
+
+/// The share of this machine's busy time that its hypervisor gave to others, since `KCHAOS_STAT`, which is the first line
+/// of `/proc/stat` at the beginning (`proc_stat(5)`). What is measured while much is taken says little.
+pub fn stolen() -> Option<f64> {
+    let now = fs::read_to_string("/proc/stat").ok()?;
+    busy_and_stolen(&std::env::var("KCHAOS_STAT").ok()?, now.lines().next()?)
+}
+
+fn busy_and_stolen(before: &str, now: &str) -> Option<f64> {
+    let numbers = |line: &str| -> Vec<f64> { line.split_whitespace().skip(1).flat_map(str::parse).collect() };
+    let (before, now) = (numbers(before), numbers(now));
+    let since: Vec<f64> = now.iter().zip(&before).map(|(now, before)| now - before).collect();
+    let [user, nice, system, _idle, _wait, irq, softirq, steal, ..] = since[..] else { return None };
+    let all = user + nice + system + irq + softirq + steal;
+    (all > 0.0).then(|| steal / all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::busy_and_stolen;
+
+    #[test]
+    fn what_was_stolen_is_a_share_of_what_was_asked_for() {
+        let share = busy_and_stolen("cpu 10 0 10 500 0 0 0 5 0 0", "cpu 40 0 20 900 0 0 10 55 0 0");
+        assert_eq!(Some(0.5), share);
+        assert_eq!(None, busy_and_stolen("cpu 1 2", "cpu 3 4"));
+    }
 }

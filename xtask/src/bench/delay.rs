@@ -32,7 +32,10 @@ const TABLES: [&str; 2] = ["/usr/lib/x86_64-linux-gnu/tc", "/usr/lib/tc"];
 pub fn beside(bench: &Path, kchaos: &Path, args: &Args) -> Result<Beside> {
     let folder = sh::target_dir()?.join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let mut environment = vec![format!("KCHAOS_NOXIOUS={}", noxious()?.display())];
+    let stat = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
+    let stat = stat.lines().next().unwrap_or_default();
+    let mut environment =
+        vec![format!("KCHAOS_NOXIOUS={}", noxious()?.display()), format!("KCHAOS_STAT={stat}")];
     let mut arguments = Vec::new();
     if let Some(kernel) = &args.kernel {
         let rows = folder.join("guest.jsonl");
