@@ -13,6 +13,7 @@ use std::{
     process::{ExitCode, Stdio},
 };
 
+use object::build::elf::{Builder, SectionData};
 use toolchain::{BUILD_STD, TARGET, Toolchain};
 
 /// Where the programs' sources are, relative to this crate; a change in any of them builds the object again.
@@ -60,8 +61,10 @@ fn run() -> Result<(), String> {
 
     let built = compile(&toolchain, &linker, &manifest, &out)?;
     let object = out.join("kchaos.bpf.o");
-    fs::copy(&built, &object)
-        .map_err(|error| format!("cannot copy {} to {}: {error}", built.display(), object.display()))?;
+    let content = fs::read(&built).map_err(|error| format!("cannot read {}: {error}", built.display()))?;
+    let content = without_debug_information(&content)
+        .map_err(|error| format!("cannot strip {}: {error}", built.display()))?;
+    fs::write(&object, content).map_err(|error| format!("cannot write {}: {error}", object.display()))?;
     println!("cargo:rustc-env=KCHAOS_BPF_OBJECT={}", object.display());
     let version = toolchain.verbose_version().unwrap_or_default();
     let release = version.lines().find_map(|line| line.strip_prefix("release: ")).unwrap_or_default();
@@ -93,6 +96,28 @@ fn compile(toolchain: &Toolchain, linker: &Path, manifest: &Path, out: &Path) ->
         return Err(format!("{} says why, above ({status})", toolchain.cargo.display()));
     }
     Ok(target_dir.join(TARGET).join("release/chaos-ebpf"))
+}
+
+/// The object without DWARF: the linker has made BTF of it, which is what the kernel reads. It is more than half of the
+/// object, and would be looked through at every start.
+fn without_debug_information(content: &[u8]) -> Result<Vec<u8>, object::build::Error> {
+    let mut object = Builder::read(content)?;
+    for section in &mut object.sections {
+        let name = section.name.as_slice();
+        section.delete = name.starts_with(b".debug_") || name.starts_with(b".rel.debug_");
+    }
+    object.delete_orphans();
+    // LLVM keeps the names of sections among those of symbols; what writes it wants a place for them alone.
+    if !object.sections.iter().any(|section| matches!(section.data, SectionData::SectionString)) {
+        let names = object.sections.add();
+        names.name = b".shstrtab"[..].into();
+        names.sh_type = object::elf::SHT_STRTAB;
+        names.sh_addralign = 1;
+        names.data = SectionData::SectionString;
+    }
+    let mut stripped = Vec::new();
+    object.write(&mut stripped)?;
+    Ok(stripped)
 }
 
 fn variable(name: &str) -> Result<String, String> {

@@ -35,11 +35,15 @@ pub enum Skip {
     Overflow = 10,
     /// Another fault lost the packet before this one could take effect.
     Lost = 11,
+    /// Its connection has not come to the point yet after which it is cut.
+    Early = 12,
+    /// The rule has hit as often as its `limit` allows.
+    Limit = 13,
 }
 
 impl Skip {
     /// All reasons, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Probability,
         Self::Lease,
         Self::Deadline,
@@ -52,6 +56,8 @@ impl Skip {
         Self::OldFlow,
         Self::Overflow,
         Self::Lost,
+        Self::Early,
+        Self::Limit,
     ];
 
     /// Every reason must stand in [`Self::ALL`], at its number: adding one to the enumeration breaks this match, and a
@@ -69,7 +75,9 @@ impl Skip {
             | Self::Flow
             | Self::OldFlow
             | Self::Overflow
-            | Self::Lost => self as usize,
+            | Self::Lost
+            | Self::Early
+            | Self::Limit => self as usize,
         }
     }
 
@@ -88,6 +96,8 @@ impl Skip {
             Self::OldFlow => "old_flow",
             Self::Overflow => "overflow",
             Self::Lost => "lost",
+            Self::Early => "early",
+            Self::Limit => "limit",
         }
     }
 }
@@ -103,17 +113,21 @@ pub struct Counters {
     /// Packets that fit the rule, and nobody can say whose they are: they have no socket, or none that can be known. Not
     /// among `matched`; never hit.
     pub unattributed: u64,
+    /// When it hit last, in boot time; 0: never. What another program writes between a hit and its time may be overwritten
+    /// by it, so it can be early by as long as a program may be preempted.
+    pub last_injected_ns: u64,
     /// Of those matched, how many were not, by [`Skip`].
     pub skipped: [u64; SKIPS],
 }
 
 impl Counters {
-    /// Adds the counts of another CPU.
+    /// Adds the counts of another CPU; the last hit is the last of both.
     pub fn add(&mut self, other: &Self) {
-        let Self { matched, injected, unattributed, skipped } = other;
+        let Self { matched, injected, unattributed, last_injected_ns, skipped } = other;
         self.matched += matched;
         self.injected += injected;
         self.unattributed += unattributed;
+        self.last_injected_ns = self.last_injected_ns.max(*last_injected_ns);
         for (sum, n) in self.skipped.iter_mut().zip(skipped) {
             *sum += n;
         }
@@ -156,11 +170,13 @@ mod tests {
             matched: 5,
             injected: 2,
             unattributed: 1,
-            skipped: [1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0],
+            last_injected_ns: 7,
+            skipped: [1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0],
         };
         sum.add(&cpu);
         sum.add(&cpu);
-        assert_eq!((10, 2), (sum.matched, sum.unattributed));
+        sum.add(&Counters { last_injected_ns: 6, ..Counters::default() });
+        assert_eq!((10, 2, 7), (sum.matched, sum.unattributed, sum.last_injected_ns));
         assert_eq!(8, sum.hits());
     }
 }

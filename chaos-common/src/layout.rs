@@ -7,15 +7,17 @@
 use core::mem::{align_of, offset_of, size_of};
 
 use crate::{
+    call::{Asked, FileTypes, Ongoing, Trial},
     counters::Counters,
     line::Waiting,
     memo::Memo,
+    reset::Life,
     rule::Rule,
     scope::Scope,
     table::{Block, Fields, Row, ShortCut},
 };
 
-const _: () = assert!(size_of::<Rule>() == 160 && align_of::<Rule>() == 8);
+const _: () = assert!(size_of::<Rule>() == 176 && align_of::<Rule>() == 8);
 const _: () = assert!(offset_of!(Rule, clauses) == 0);
 const _: () = assert!(offset_of!(Rule, exclude) == 8);
 const _: () = assert!(offset_of!(Rule, threshold) == 16);
@@ -32,8 +34,10 @@ const _: () = assert!(offset_of!(Rule, flags) == 84);
 const _: () = assert!(offset_of!(Rule, pattern) == 88);
 const _: () = assert!(offset_of!(Rule, shares) == 96);
 const _: () = assert!(offset_of!(Rule, numbers) == 128);
+const _: () = assert!(offset_of!(Rule, facts) == 160);
+const _: () = assert!(offset_of!(Rule, limit) == 168);
 
-const _: () = assert!(size_of::<Scope>() == 48 && align_of::<Scope>() == 8);
+const _: () = assert!(size_of::<Scope>() == 64 && align_of::<Scope>() == 8);
 const _: () = assert!(offset_of!(Scope, depths) == 0);
 const _: () = assert!(offset_of!(Scope, rules) == 8);
 const _: () = assert!(offset_of!(Scope, tag) == 12);
@@ -43,13 +47,23 @@ const _: () = assert!(offset_of!(Scope, salt) == 24);
 const _: () = assert!(offset_of!(Scope, line) == 32);
 const _: () = assert!(offset_of!(Scope, arrival_tag) == 36);
 const _: () = assert!(offset_of!(Scope, line_bytes) == 40);
+const _: () = assert!(offset_of!(Scope, sieve) == 48);
+const _: () = assert!(offset_of!(Scope, engine) == 56);
+const _: () = assert!(offset_of!(Scope, depth) == 60);
+
+const _: () = assert!(size_of::<FileTypes>() == 128 && align_of::<FileTypes>() == 8);
+const _: () = assert!(size_of::<Trial>() == 16 && align_of::<Trial>() == 8);
+const _: () = assert!(size_of::<Asked>() == 16 && align_of::<Asked>() == 8);
+const _: () = assert!(size_of::<Ongoing>() == 16 && align_of::<Ongoing>() == 4);
 
 const _: () = assert!(size_of::<Waiting>() == 64 && align_of::<Waiting>() == 8);
+
+const _: () = assert!(size_of::<Life>() == 40 && align_of::<Life>() == 8);
 
 const _: () = assert!(size_of::<Memo>() == 16 && align_of::<Memo>() == 8);
 
 // No padding behind the last member: its bytes are copied as they are.
-const _: () = assert!(size_of::<Rule>() == offset_of!(Rule, numbers) + 32);
+const _: () = assert!(size_of::<Rule>() == offset_of!(Rule, limit) + 8);
 
 const _: () = assert!(size_of::<Row>() == 8 + 8 * crate::table::WORDS && align_of::<Row>() == 8);
 const _: () = assert!(size_of::<Block>() == 1024);
@@ -61,9 +75,9 @@ const _: () = assert!(offset_of!(Fields, protocol) == 6 << 17);
 const _: () = assert!(offset_of!(Fields, matching) % 8 == 0);
 const _: () = assert!(size_of::<Fields>() == offset_of!(Fields, protected) + 8);
 
-const _: () = assert!(size_of::<Counters>() == 24 + 8 * crate::counters::SKIPS);
+const _: () = assert!(size_of::<Counters>() == 32 + 8 * crate::counters::SKIPS);
 const _: () = assert!(offset_of!(Counters, injected) == 8);
 const _: () = assert!(offset_of!(Counters, unattributed) == 16);
-const _: () = assert!(offset_of!(Counters, skipped) == 24);
+const _: () = assert!(offset_of!(Counters, skipped) == 32);
 
 const _: () = assert!(crate::control::MAP_NAME.len() <= 15);

@@ -62,7 +62,7 @@ pub const WAY_IN: u32 = 1;
 pub struct Waiting {
     /// Its link-layer addresses, and the four bytes behind them.
     pub addresses: [u64; 2],
-    /// When it is due, by `CLOCK_MONOTONIC` in ns.
+    /// When the line is to let it out, by `CLOCK_MONOTONIC` in ns.
     pub release: u64,
     /// The connection whose order it keeps ([`Order`]); 0 if none.
     pub connection: u64,
@@ -103,8 +103,10 @@ pub const BYTES_IN: u32 = 0;
 pub const BYTES_OUT: u32 = 1;
 /// Totals of the line: bytes that went in and are known to have been lost; user space's own.
 pub const BYTES_LOST: u32 = 2;
-/// Number of totals.
-pub const TOTALS: usize = 3;
+/// Beside the totals: how late packets come out, in ns ([`crate::lateness`]).
+pub const LATENESS: u32 = 3;
+/// Number of totals, and what is beside them.
+pub const TOTALS: usize = 4;
 
 /// The number of a packet: the CPU in the upper 11 bits, its own count below, and the lowest bit 0
 /// ([`ID_OFFSET`]). The same one is used again after a million packets of a CPU, and refused if it is still in use.

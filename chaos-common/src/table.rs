@@ -74,10 +74,9 @@ pub struct Fields {
 }
 
 /// Hooks that have a table of protocols: as many as there are bits in [`crate::rule::hook`].
-pub const HOOKS: usize = 4;
+pub const HOOKS: usize = 26;
 
-const _: () =
-    assert!(crate::rule::hook::ARRIVAL.trailing_zeros() as usize + 1 == HOOKS, "a hook has no table");
+const _: () = assert!(crate::rule::hook::POLL.trailing_zeros() as usize + 1 == HOOKS, "a hook has no table");
 
 /// 256 ways to go on, by one byte of the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

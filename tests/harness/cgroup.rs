@@ -19,7 +19,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::slow;
+use crate::{slow, suite::facts};
 
 /// A cgroup of the v2 hierarchy; whatever runs in it is killed when it is dropped.
 pub struct Cgroup {
@@ -49,6 +49,39 @@ impl Cgroup {
     /// Its path below the root.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Makes one below the root that has files of all controllers which faults hold values in.
+    pub fn controlled(name: &str) -> Self {
+        let root = Hierarchy::find().unwrap().mount().join("cgroup.subtree_control");
+        if facts().guest {
+            fs::write(&root, "+cpu +memory +io").unwrap();
+        }
+        Self::new(name)
+    }
+
+    /// What stands in one of its files.
+    pub fn read(&self, file: &str) -> String {
+        let path = self.path.join(file);
+        fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).trim_end().to_owned()
+    }
+
+    /// One of the numbers of a file with a name and a number on each line.
+    pub fn number(&self, file: &str, name: &str) -> u64 {
+        let text = self.read(file);
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    }
+
+    /// Writes one of its files, as its owner may.
+    pub fn write(&self, file: &str, text: &str) {
+        let path = self.path.join(file);
+        fs::write(&path, text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    }
+
+    /// Its processes.
+    pub fn pids(&self) -> Vec<i32> {
+        self.read("cgroup.procs").lines().map(|line| line.parse().unwrap()).collect()
     }
 
     /// Its id, as the kernel's programs see it.

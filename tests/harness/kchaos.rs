@@ -14,14 +14,19 @@ use nix::{
 };
 use serde_json::Value;
 
-use crate::{Cgroup, NetNs, ends_with_us, kernel::Held, wait_for};
+use crate::{Cgroup, NetNs, assert_holds, ends_with_us, kernel::Held, wait_for};
 
 /// The `kchaos` under test: `KCHAOS_BIN`, or the one that `cargo xtask build` put into the target folder this program is
 /// in, or the one that is installed.
 pub fn kchaos() -> Command {
     let mut command = Command::new(binary());
-    command.env("NO_COLOR", "1").env_remove("RUST_LOG");
+    command.env("NO_COLOR", "1").env_remove("RUST_LOG").env("KCHAOS_RECORDS", records());
     command
+}
+
+/// Where records of tests go that name no other place.
+fn records() -> PathBuf {
+    env::temp_dir().join("kchaos-tests-records")
 }
 
 fn binary() -> PathBuf {
@@ -85,6 +90,17 @@ impl Ended {
         assert_eq!(self.count(fault, "matched"), self.count(fault, "injected") + skipped, "{json}");
     }
 
+    /// Expects that one fault was drawn as often as was asked for, by the interval that is reported.
+    pub fn assert_as_asked(&self, fault: usize) {
+        let report = &self.json()["faults"][fault];
+        let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("no number: {report}"));
+        let interval = (number(&report["interval"][0]), number(&report["interval"][1]));
+        let asked = number(&report["asked"]);
+        assert_holds(&format!("fault {fault}"), asked, number(&report["share"]), interval);
+        let holds = (interval.0..=interval.1).contains(&asked);
+        assert_eq!(holds, report["as_asked"] == true, "{report}");
+    }
+
     /// How many of the matches of one fault were skipped for a reason.
     pub fn skipped(&self, fault: usize, reason: &str) -> u64 {
         let json = self.json();
@@ -107,19 +123,35 @@ impl Kchaos {
     /// Starts an experiment on a cgroup that is written as a file, `faults` being the fields of each fault, and waits
     /// until it injects.
     pub fn run(ns: &NetNs, cgroup: &Cgroup, faults: &[String]) -> Self {
+        Self::run_for("5m", ns, cgroup, faults)
+    }
+
+    /// The same with a time box of its own.
+    pub fn run_for(duration: &str, ns: &NetNs, cgroup: &Cgroup, faults: &[String]) -> Self {
+        let target = format!("cgroup = \"{}\"", cgroup.name());
+        Self::run_on(&target, duration, faults, |command| ns.place(command))
+    }
+
+    /// The same with the target as it stands in the file, and a last word on how the process starts.
+    pub fn run_on(
+        target: &str,
+        duration: &str,
+        faults: &[String],
+        adjust: impl FnOnce(&mut Command),
+    ) -> Self {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let mut text = format!("duration = \"5m\"\nseed = 2026\n[target]\ncgroup = \"{}\"\n", cgroup.name());
+        let mut text = format!("duration = \"{duration}\"\nseed = 2026\n[target]\n{target}\n");
         for fields in faults {
             text += &format!("[[fault]]\n{fields}\n");
         }
         fs::write(file.path(), text).unwrap();
-        Self::start(ns, &["run", file.path().to_str().unwrap()])
+        Self::start_with(&["run", file.path().to_str().unwrap()], adjust)
     }
 
     /// As [`Self::start`], with a last word on how the process starts.
     pub fn start_with(words: &[&str], adjust: impl FnOnce(&mut Command)) -> Self {
         let mut this = Self::spawn(words, adjust);
-        wait_for("kchaos starts to inject", Duration::from_secs(10), || {
+        wait_for("kchaos starts to inject", Duration::from_secs(20), || {
             assert!(
                 this.child.as_mut().unwrap().try_wait().unwrap().is_none(),
                 "kchaos {words:?} ended at once: {:?}",
@@ -157,6 +189,11 @@ impl Kchaos {
     /// The programs, maps and links it holds now.
     pub fn held(&self) -> Held {
         Held::by(self.pid())
+    }
+
+    /// Whether it has not ended.
+    pub fn runs(&mut self) -> bool {
+        self.child.as_mut().unwrap().try_wait().unwrap().is_none()
     }
 
     /// Its process id.

@@ -154,10 +154,11 @@ impl Held {
         ids.into_iter().find_map(|id| MapData::from_id(id).ok())
     }
 
-    /// Whether the experiment is armed. Before it has programs, a kchaos that starts looks at the maps of others, and
-    /// holds them for that moment.
+    /// Whether the experiment is armed. Before it has programs, or all maps of its own if it never has any, a kchaos that
+    /// starts looks at the maps of others, and holds one of them for that moment.
     pub fn armed(&self) -> bool {
-        if self.programs.is_empty() {
+        const MAPS_OF_ITS_OWN: usize = 10;
+        if self.programs.is_empty() && self.maps.len() < MAPS_OF_ITS_OWN {
             return false;
         }
         let scope = |map| Array::<_, Scope>::try_from(Map::Array(map)).ok()?.get(&0, 0).ok();

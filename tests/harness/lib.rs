@@ -7,18 +7,29 @@
 //! The same tests run on machines of very different speed. What depends on it is said here and nowhere else: limits are
 //! multiplied by [`slow`], counts divided by it ([`scaled`]).
 
+pub mod browser;
+pub mod caller;
 pub mod cgroup;
+pub mod client;
+pub mod clock;
+pub mod connection;
 pub mod containerd;
+pub mod daemon;
 pub mod kchaos;
 pub mod kernel;
 pub mod netns;
+pub mod nginx;
+pub mod postgres;
 pub mod programs;
+pub mod prometheus;
+pub mod rabbitmq;
 pub mod redis;
 pub mod replacing;
 pub mod spread;
 pub mod statistics;
 pub mod suite;
 pub mod traffic;
+pub mod unit;
 
 use std::{
     env,
@@ -92,13 +103,19 @@ pub fn ends_with_us(command: &mut Command) {
     }
 }
 
-/// Whether `asked` lies in the 99.9 % interval of a count, with the numbers if not.
+/// Expects that `asked` lies in the 99.9 % interval of a count, or near it.
 pub fn assert_share(what: &str, asked: f64, hits: u64, draws: u64) {
-    let (low, high) =
-        chaos_daemon::engine::interval(hits, draws).unwrap_or_else(|| panic!("{what}: no draws"));
+    let interval = chaos_daemon::engine::interval(hits, draws).unwrap_or_else(|| panic!("{what}: no draws"));
+    assert_holds(&format!("{what}: {hits} of {draws}"), asked, hits as f64 / draws as f64, interval);
+}
+
+/// The suite looks at a hundred shares on each of five places, and which draws are made depends on the CPU that a packet
+/// comes by on, so no seed makes them the same: at 99.9 % two runs of five would fail for nothing. Half as wide again,
+/// the interval is one of 4.9 standard deviations, and one look in a million is outside.
+pub fn assert_holds(what: &str, asked: f64, share: f64, (low, high): (f64, f64)) {
+    let (wide_low, wide_high) = (low - (share - low) / 2.0, high + (high - share) / 2.0);
     assert!(
-        low <= asked && asked <= high,
-        "{what}: {hits} of {draws} is {:.4}, its 99.9 % interval {low:.4} to {high:.4} does not hold {asked}",
-        hits as f64 / draws as f64
+        wide_low <= asked && asked <= wide_high,
+        "{what} is {share:.4}, and {asked} is far outside of its 99.9 % interval {low:.4} to {high:.4}"
     );
 }

@@ -94,6 +94,35 @@ impl NetNs {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Makes a device's packets leave with whole checksums, as if they came over a wire: on the far side they are looked at.
+    pub fn checksums_in_software(&self, device: &str) {
+        // `linux/ethtool.h`
+        const SET_TX_CHECKSUMS: u32 = 0x17;
+        let mut value = [SET_TX_CHECKSUMS, 0];
+        // SAFETY: plain data, for which zeroes are fine.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        for (to, from) in request.ifr_name.iter_mut().zip(device.bytes()) {
+            *to = from.cast_signed();
+        }
+        request.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
+        // The address of what stands on this thread's stack is good on another one, too, while we wait for it.
+        let request = std::ptr::from_mut(&mut request) as usize;
+        self.enter(|| {
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            // SAFETY: a request as this call takes it, which lives until it returns.
+            let failed =
+                unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, request as *mut libc::ifreq) };
+            assert_eq!(0, failed, "{}", std::io::Error::last_os_error());
+        });
+    }
+
+    /// Gives nftables these commands, one on each line.
+    pub fn nft(&self, commands: &str) {
+        for line in commands.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            self.output_of(&["nft", line]);
+        }
+    }
+
     /// `ip WORDS` inside.
     pub fn ip(&self, words: &str) -> String {
         self.output(&format!("ip {words}"))

@@ -31,7 +31,7 @@ impl Programs {
         let mut tables =
             Tables::compile(&experiment, &BTreeMap::default(), &Protected::default(), 1, half).unwrap();
         tables.scope.tag = tag;
-        let mut object = Object::load(needs, tables.size().with_room()).unwrap();
+        let mut object = Object::load(needs, tables.size().with_room(), tables.uses()).unwrap();
         object.fill(&tables).unwrap();
         object.aim(cgroup, 0).unwrap();
         object.arm(&tables, boot_ns(), u64::MAX).unwrap();

@@ -1,13 +1,14 @@
-//! A real Redis, and its own load generator.
+//! A real Redis, its own client, and its own load generator.
 
 use std::{
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     os::unix::process::CommandExt,
+    path::Path,
     process::{Child, Command, Output, Stdio},
     time::Duration,
 };
 
-use crate::{Cgroup, NetNs, ends_with_us, wait_for};
+use crate::{Cgroup, NetNs, client::Client, ends_with_us, wait_for};
 
 /// A redis-server that is killed when dropped.
 pub struct Redis {
@@ -16,8 +17,19 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts one in a namespace and a cgroup, on both loopback addresses, without persistence.
+    /// Starts one in a namespace and a cgroup, on all addresses, without persistence.
     pub fn start(ns: &NetNs, cgroup: &Cgroup, port: u16) -> Self {
+        Self::start_in(ns, cgroup, port, Path::new("/tmp"), &["--appendonly", "no"])
+    }
+
+    /// Starts one that appends what it is told to a file below a folder before it answers, and flushes it every second.
+    /// What is there already it reads.
+    pub fn start_appending(ns: &NetNs, cgroup: &Cgroup, port: u16, folder: &Path) -> Self {
+        Self::start_in(ns, cgroup, port, folder, &["--appendonly", "yes", "--appendfsync", "everysec"])
+    }
+
+    /// Starts one below a folder, with more words.
+    pub fn start_in(ns: &NetNs, cgroup: &Cgroup, port: u16, folder: &Path, words: &[&str]) -> Self {
         // Debian ships the server as redis-check-rdb in redis-tools and tells them apart by name.
         let mut command = Command::new("redis-check-rdb");
         command.arg0("redis-server");
@@ -26,15 +38,15 @@ impl Redis {
             "--port",
             &port_text,
             "--bind",
-            "127.0.0.1",
-            "::1",
+            "0.0.0.0",
+            "::",
+            "--protected-mode",
+            "no",
             "--save",
             "",
-            "--appendonly",
-            "no",
         ]);
-        command.args(["--maxclients", "5000", "--tcp-backlog", "1024"]);
-        command.current_dir("/tmp").stdin(Stdio::null()).stdout(Stdio::null());
+        command.args(words).args(["--maxclients", "5000", "--tcp-backlog", "1024"]);
+        command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
         ends_with_us(&mut command);
         ns.place(&mut command);
         cgroup.place(&mut command);
@@ -44,6 +56,12 @@ impl Redis {
             ns.enter(|| TcpStream::connect(address).is_ok())
         });
         Self { child, port }
+    }
+
+    /// Starts redis-cli in a cgroup. Without a command in `words` it reads commands, and connects again after it was cut off.
+    pub fn client(&self, ns: &NetNs, cgroup: &Cgroup, address: IpAddr, words: &[&str]) -> Client {
+        let (address, port) = (address.to_string(), self.port.to_string());
+        Client::start(ns, cgroup, "redis-cli", &[&["-h", &address, "-p", &port], words].concat())
     }
 
     /// Starts redis-benchmark against it, in a cgroup.

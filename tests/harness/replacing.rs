@@ -54,7 +54,8 @@ pub fn under_traffic(count: u64, every: Duration) -> Replaced {
         Tables::compile(&sets[set], &BTreeMap::new(), &Protected::default(), 1, half).unwrap()
     };
     let mut tables = compile(0, Half::FIRST);
-    let mut object = Object::load(&[Feature::TcEgress.any_way()], tables.size().with_room()).unwrap();
+    let mut object =
+        Object::load(&[Feature::TcEgress.any_way()], tables.size().with_room(), tables.uses()).unwrap();
     object.fill(&tables).unwrap();
     object.attach_cgroup(&Hierarchy::find().unwrap().cgroup(cgroup.name()).unwrap()).unwrap();
     // By a process in it the namespace is found.

@@ -12,8 +12,8 @@ use kchaos_tests::{
 };
 
 kchaos_tests::tests! {
-    needs(TcIngress): copies, copies_on_lo;
-    needs(DelayLine, TcIngress): rates;
+    needs(spread, TcIngress): copies, copies_on_lo;
+    needs(spread, DelayLine, TcIngress): rates;
     needs(once, TcIngress): flipped_bits, broken_checksums;
     needs(once, DelayLine, TcIngress): some_are_overtaken;
 }

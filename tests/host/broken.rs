@@ -5,6 +5,7 @@ use std::{fs, thread};
 
 kchaos_tests::tests! {
     needs(): program, assertion;
+    needs(together): beside_others;
 }
 
 // Nothing comes after these: run only when asked for by `--exact`.
@@ -50,6 +51,10 @@ fn program() {
 
 fn assertion() {
     assert_eq!(4, 2 + 1, "this one is wrong on purpose");
+}
+
+fn beside_others() {
+    assert_eq!(4, 2 + 1, "this one is wrong on purpose, in a process of its own");
 }
 
 fn panic_the_kernel() {

@@ -15,7 +15,7 @@ use kchaos_tests::{
 use nix::sys::signal::Signal;
 
 kchaos_tests::tests! {
-    needs(TcEgress): others_filters_stay_as_they_are, nothing_is_left_after_a_normal_end,
+    needs(spread, TcEgress): others_filters_stay_as_they_are, nothing_is_left_after_a_normal_end,
         after_a_kill_everything_passes_and_clean_removes_it, the_next_start_removes_what_a_kill_left,
         a_qdisc_that_others_use_stays, a_qdisc_of_others_stays, two_experiments_on_one_device;
 }

@@ -7,8 +7,8 @@ use nix::sys::resource::{Resource, setrlimit};
 use kchaos_tests::{Kchaos, NetNs, kchaos, kct, kernel, scaled, suite::an_errno, wait_for};
 
 kchaos_tests::tests! {
-    needs(CgroupConnect): connect_hits_the_first_call;
-    needs(TcEgress): gets_the_limits_that_kchaos_got, drop_hits_the_first_call, ends_with_the_time_box, dies_with_a_killed_kchaos;
+    needs(once, CgroupConnect): connect_hits_the_first_call;
+    needs(once, TcEgress): gets_the_limits_that_kchaos_got, drop_hits_the_first_call, ends_with_the_time_box, dies_with_a_killed_kchaos;
 }
 
 fn connect_hits_the_first_call() {

@@ -9,7 +9,8 @@ use kchaos_tests::{
 };
 
 kchaos_tests::tests! {
-    needs(CgroupConnect): eperm_on_every_way, only_what_is_named, only_eperm_where_the_kernel_has_no_better_way;
+    needs(CgroupConnect): eperm_on_every_way, only_eperm_where_the_kernel_has_no_better_way;
+    needs(spread, CgroupConnect): only_what_is_named, as_a_call;
     needs(full CgroupConnect): any_errno_on_every_way;
 }
 
@@ -65,6 +66,25 @@ fn on_every_way(errnos: &[(&str, i32)]) {
         assert_eq!(27, ended.count(fault, "matched"), "{name}: {ended:?}");
         assert_eq!(27, ended.count(fault, "injected"), "{name}: {ended:?}");
     }
+}
+
+/// `call = "connect"` is the same but for what UDP sends, and needs nothing of the kernel's own functions.
+fn as_a_call() {
+    let (ns, cgroup) = (NetNs::new(), Cgroup::new("client"));
+    let listener = listen(&ns, 0);
+    let port = listener.local_addr().unwrap().port();
+    let (name, number) = an_errno();
+    let fault = format!("kind = \"call\"\ncall = \"connect\"\nerrno = \"{name}\"\npeer = \":{port}\"");
+    let kchaos = Kchaos::run(&ns, &cgroup, &[fault]);
+    for (verb, hit) in [("connect", true), ("udp-connect", true), ("udp-send", false)] {
+        for address in [V4, V6, MAPPED] {
+            let got = calls(&ns, &cgroup, &[verb, &format!("{address}:{port}"), "3"]);
+            let failed = got.failed.get(&number).copied().unwrap_or(0);
+            assert_eq!(if hit { (0, 3) } else { (3, 0) }, (got.ok, failed), "{verb} {address}: {got:?}");
+        }
+    }
+    let ended = kchaos.stop();
+    assert_eq!((18, 18), (ended.count(0, "matched"), ended.count(0, "injected")), "{ended:?}");
 }
 
 /// The fields of a fault, PORT being that of its row; a call to that port; and whether it is hit.

@@ -11,7 +11,7 @@ use kchaos_tests::{
 use crate::shaping::{ADDRESSES, Wire};
 
 kchaos_tests::tests! {
-    needs(TcEgress): flipped_bits_arrive, tcp_delivers_flipped_bits, fragments_are_put_together;
+    needs(spread, TcEgress): flipped_bits_arrive, tcp_delivers_flipped_bits, fragments_are_put_together;
     needs(once, TcEgress): broken_checksums_do_not, tcp_repairs_what_is_broken, what_has_no_data_stays;
 }
 

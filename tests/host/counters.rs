@@ -8,8 +8,8 @@ use kchaos_tests::{
 
 kchaos_tests::tests! {
     needs(TcEgress): no_packet_is_lost_under_contention;
-    needs(CgroupConnect): no_call_is_lost_under_contention,
-        draws_are_right_at_the_ends_and_at_a_hundredth_of_a_percent;
+    needs(CgroupConnect): no_call_is_lost_under_contention;
+    needs(spread, CgroupConnect): draws_are_right_at_the_ends_and_at_a_hundredth_of_a_percent;
 }
 
 fn no_packet_is_lost_under_contention() {

@@ -3,23 +3,19 @@
 use std::{net::IpAddr, thread, time::Duration};
 
 use kchaos_tests::{
-    Cgroup, Kchaos, NetNs, boot_ns, kernel, slow,
+    Cgroup, Kchaos, NetNs, boot_ns,
+    clock::WallClock,
+    kernel, slow,
     suite::note,
     traffic::{Flood, Sink},
     wait_for,
 };
-use nix::{
-    sys::{
-        signal::Signal,
-        time::{TimeSpec, TimeValLike as _},
-    },
-    time::{ClockId, clock_gettime, clock_settime},
-};
+use nix::sys::signal::Signal;
 
 kchaos_tests::tests! {
-    needs(TcEgress): running_ipv4, running_ipv6, stopped_ends_with_the_lease, stopped_ends_at_a_nearer_deadline,
-        killed_ends_at_once;
-    needs(TcEgress, guest): a_stepped_wall_clock_changes_nothing;
+    needs(TcEgress): running_ipv4, running_ipv6, stopped_ends_with_the_lease, killed_ends_at_once;
+    needs(spread, TcEgress): stopped_ends_at_a_nearer_deadline;
+    needs(spread, TcEgress, guest): a_stepped_wall_clock_changes_nothing;
 }
 
 const MS: u64 = 1_000_000;
@@ -161,39 +157,6 @@ fn killed_ends_at_once() {
         assert_on_time("SIGKILL", due, again);
         stage.assert_nothing_left();
     }
-}
-
-/// The wall clock, which goes back to where it would be without us.
-struct WallClock {
-    /// How far the wall is ahead of the boot clock.
-    offset: TimeSpec,
-}
-
-impl WallClock {
-    fn new() -> Self {
-        Self { offset: wall() - boot() }
-    }
-
-    /// Sets it to so many seconds ahead of the truth.
-    fn step(&self, seconds: i64) {
-        clock_settime(ClockId::CLOCK_REALTIME, boot() + self.offset + TimeSpec::new(seconds, 0)).unwrap();
-        let off = (wall() - boot() - self.offset).num_seconds();
-        assert!((off - seconds).abs() <= 1, "the wall clock is {off} s ahead instead of {seconds} s");
-    }
-}
-
-impl Drop for WallClock {
-    fn drop(&mut self) {
-        self.step(0);
-    }
-}
-
-fn wall() -> TimeSpec {
-    clock_gettime(ClockId::CLOCK_REALTIME).unwrap()
-}
-
-fn boot() -> TimeSpec {
-    clock_gettime(ClockId::CLOCK_BOOTTIME).unwrap()
 }
 
 /// An hour forward ends nothing early, an hour back nothing late: neither in the kernel nor in kchaos.

@@ -17,9 +17,11 @@ use kchaos_tests::{
 use nix::sys::signal::Signal;
 
 kchaos_tests::tests! {
-    needs(DelayLine, TcEgress): sent_packets_are_late, delays_add_up, others_are_not_late, tcp_is_whole,
-        a_flow_stays_in_order, what_is_left_over_is_put_back;
-    needs(DelayLine, TcIngress): received_packets_are_late, both_ways_are_two_delays, the_shortest;
+    needs(DelayLine, TcEgress): sent_packets_are_late;
+    needs(spread, DelayLine, TcEgress): what_is_left_over_is_put_back;
+    needs(DelayLine, TcIngress): received_packets_are_late;
+    needs(spread, DelayLine, TcEgress): delays_add_up, others_are_not_late, tcp_is_whole, a_flow_stays_in_order;
+    needs(spread, DelayLine, TcIngress): both_ways_are_two_delays, the_shortest;
 }
 
 const MS: u64 = 1_000_000;
@@ -146,7 +148,7 @@ fn others_are_not_late() {
     }
 }
 
-/// The shortest delay there is, of answers as well: no packet is early, and all of them come.
+/// The shortest delay there is, of answers as well: no packet is early by more than a fourth of it, and all of them come.
 fn the_shortest() {
     let ((near, far), cgroup, server) = (NetNs::joined(), Cgroup::new("client"), Cgroup::new("server"));
     let _server = traffic::Server::start(&far, &server, "7306");
@@ -154,7 +156,7 @@ fn the_shortest() {
     for address in ["10.99.0.2:7306", "[fd99::2]:7306"] {
         let echoes = calls(&near, &cgroup, &["udp-echo", address, "100"]);
         assert_eq!(100, echoes.ok, "{echoes:?}");
-        assert!(echoes.each.iter().all(|took| *took >= 200_000), "{echoes:?}");
+        assert!(echoes.each.iter().all(|took| *took >= 150_000), "{echoes:?}");
         assert!(echoes.nanos / 100 < 20 * MS * u64::from(slow()), "{echoes:?}");
     }
     let ended = kchaos.stop();

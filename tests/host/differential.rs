@@ -8,7 +8,7 @@ mod random;
 
 use std::{collections::BTreeMap, io::Write, process::Stdio};
 
-use chaos_common::rule::hook;
+use chaos_common::{rule::hook, uses::Uses};
 use chaos_daemon::{
     bpf::{Feature, Need, Object},
     config::{self, Experiment},
@@ -23,9 +23,9 @@ use kchaos_tests::{Cgroup, NetNs, programs::ROOT, scaled, suite::note, traffic};
 use random::{Call, Random, Shape, Shown};
 
 kchaos_tests::tests! {
-    needs(TcEgress, CgroupIngress): packets_fit_the_rules_that_the_model_names;
-    needs(TcEgress): every_rule_that_fits_is_asked;
-    needs(CgroupConnect): calls_fit_the_rules_that_the_model_names;
+    needs(spread, TcEgress, CgroupIngress): packets_fit_the_rules_that_the_model_names;
+    needs(spread, TcEgress): every_rule_that_fits_is_asked;
+    needs(spread, CgroupConnect): calls_fit_the_rules_that_the_model_names;
 }
 
 /// Packets in all, on a machine that is not slow.
@@ -49,7 +49,7 @@ impl Under {
     }
 
     fn with((experiment, tables): (Experiment, Tables), needs: &[Need]) -> Self {
-        let mut object = Object::load(needs, Size::LIMIT).unwrap();
+        let mut object = Object::load(needs, Size::LIMIT, Uses::ALL).unwrap();
         object.fill(&tables).unwrap();
         object.arm(&tables, boot_ns(), u64::MAX).unwrap();
         Self { object, tables, experiment }

@@ -13,7 +13,8 @@ use kchaos_tests::{
 };
 
 kchaos_tests::tests! {
-    needs(TcEgress): egress_is_silent_and_complete, protocols_and_ports, tcp_repairs_loss_by_fast_retransmission;
+    needs(TcEgress): egress_is_silent_and_complete;
+    needs(spread, TcEgress): protocols_and_ports, tcp_repairs_loss_by_fast_retransmission;
     needs(CgroupIngress): ingress_hits_the_receiver_only;
 }
 

@@ -18,7 +18,7 @@ use nix::sys::signal::Signal;
 use crate::waiting::{delay, send, start_for, undelivered};
 
 kchaos_tests::tests! {
-    needs(DelayLine, TcEgress): what_is_due_is_delivered, what_is_not_due_is_lost_and_said,
+    needs(spread, DelayLine, TcEgress): what_is_due_is_delivered, what_is_not_due_is_lost_and_said,
         a_time_box_ends_while_packets_wait, a_kill_ends_it, a_stopped_engine_lets_go,
         a_line_that_is_taken_away_ends_it;
 }

@@ -18,7 +18,7 @@ kchaos_tests::tests! {
 const COUNT: u64 = 20;
 
 fn check_tells_the_truth() {
-    for feature in Feature::ALL {
+    for feature in Feature::every() {
         let answer = facts().answer(feature);
         if let Some(expected) = facts().expected() {
             assert_eq!(
@@ -33,6 +33,8 @@ fn check_tells_the_truth() {
             Feature::TcIngress => ingress(answer.answer >= Level::Degraded, true),
             Feature::CgroupIngress => ingress(answer.answer >= Level::Degraded, false),
             Feature::DelayLine => delay(answer),
+            // `calls.rs` does all of them, and what is said not to work is refused there.
+            Feature::Call(_) => {}
             Feature::CgroupConnect => {
                 connect("EPERM", libc::EPERM, answer.answer >= Level::Degraded);
                 connect("EIO", libc::EIO, answer.answer == Level::Yes);

@@ -15,12 +15,13 @@ use kchaos_tests::{
 };
 
 kchaos_tests::tests! {
-    needs(TcEgress): a_restarted_member_is_hit_again_and_its_neighbour_never, one_of_several_is_picked_by_seed,
+    needs(spread, TcEgress): a_restarted_member_is_hit_again_and_its_neighbour_never;
+    needs(spread, TcEgress): one_of_several_is_picked_by_seed,
         a_picked_one_that_is_restarted_is_hit_again,
         a_device_that_appears_is_watched, a_unit_by_its_name, a_process_that_is_not_alone_is_refused,
         connections_are_hit_as_a_whole, old_connections_are_left_alone;
-    needs(CgroupConnect): members_that_come_later_have_their_calls_hit;
-    needs(): nobody_is_an_error;
+    needs(spread, CgroupConnect): members_that_come_later_have_their_calls_hit;
+    needs(spread): nobody_is_an_error;
 }
 
 const TO: &str = "127.0.0.1:9911";

@@ -13,7 +13,7 @@ use kchaos_tests::{
 use nix::sys::signal::Signal;
 
 kchaos_tests::tests! {
-    needs(TcEgress): every_experiment_ends_also_a_stopped_one;
+    needs(once, TcEgress): every_experiment_ends_also_a_stopped_one;
 }
 
 fn every_experiment_ends_also_a_stopped_one() {

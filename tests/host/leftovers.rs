@@ -15,11 +15,12 @@ use nix::sys::signal::Signal;
 
 kchaos_tests::tests! {
     needs(TcEgress, CgroupIngress, CgroupConnect): after_a_signal_that_asks;
-    needs(full TcEgress, CgroupIngress, CgroupConnect): after_sigkill, after_a_crash;
-    needs(TcEgress): interrupted_while_starting, a_start_that_fails_leaves_nothing;
-    needs(DelayLine, TcEgress): delays_end_as_they_began, delays_interrupted_while_starting,
-        a_device_that_cannot_be_made;
-    needs(DelayLine, full TcEgress): delays_killed_while_starting;
+    needs(full TcEgress, CgroupIngress, CgroupConnect): after_sigkill;
+    needs(spread, full TcEgress, CgroupIngress, CgroupConnect): after_a_crash;
+    needs(spread, TcEgress): interrupted_while_starting, a_start_that_fails_leaves_nothing;
+    needs(DelayLine, TcEgress): delays_end_as_they_began;
+    needs(spread, DelayLine, TcEgress): delays_interrupted_while_starting, a_device_that_cannot_be_made;
+    needs(spread, DelayLine, full TcEgress): delays_killed_while_starting;
 }
 
 /// A namespace with a root qdisc and a clsact filter of someone else's.

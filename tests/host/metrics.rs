@@ -12,8 +12,8 @@ use kchaos_tests::{
 };
 
 kchaos_tests::tests! {
-    needs(TcEgress): a_scrape_equals_the_kernel_to_the_unit;
-    needs(CgroupConnect): metrics_do_not_switch_connect_faults_off;
+    needs(once, TcEgress): a_scrape_equals_the_kernel_to_the_unit;
+    needs(once, CgroupConnect): metrics_do_not_switch_connect_faults_off;
 }
 
 fn free_address() -> String {

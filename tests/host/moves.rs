@@ -9,7 +9,7 @@ use kchaos_tests::{
 };
 
 kchaos_tests::tests! {
-    needs(TcEgress): a_device_that_moves_to_another_namespace_is_watched_there,
+    needs(spread, TcEgress): a_device_that_moves_to_another_namespace_is_watched_there,
         a_namespace_that_is_deleted_is_not_kept, newcomers_that_there_is_no_room_for,
         a_service_that_was_allowed_to_be_hit_may_end;
 }

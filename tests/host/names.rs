@@ -28,11 +28,61 @@ const NEW: &str = "127.0.0.12:9911";
 const OLD6: &str = "[fd00::11]:9911";
 const NEW6: &str = "[fd00::12]:9911";
 
-/// A name server in a network namespace, and the files by which it is asked.
+/// A name server, which knows one name.
+pub struct NameServer {
+    folder: TempDir,
+    child: Child,
+}
+
+/// One in a network namespace, and the files by which it is asked.
 struct Names {
     ns: NetNs,
-    folder: TempDir,
-    server: Child,
+    server: NameServer,
+}
+
+impl NameServer {
+    /// Starts it.
+    pub fn start(ns: &NetNs) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("records")).unwrap();
+        let mut command = Command::new("dnsmasq");
+        command
+            .args(["--no-daemon", "--conf-file=/dev/null", "--pid-file=", "--user=root", "--no-resolv"])
+            .args(["--no-hosts", "--listen-address=127.0.0.1", "--bind-interfaces", "--local=/test/"])
+            .arg(format!("--hostsdir={}", folder.path().join("records").display()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        ends_with_us(&mut command);
+        ns.place(&mut command);
+        let child = command.spawn().expect("dnsmasq of the package dnsmasq-base");
+        ns.enter(|| {
+            wait_for("the name server answers", Duration::from_secs(5), || {
+                UdpSocket::bind("127.0.0.1:53").is_err()
+            });
+        });
+        Self { folder, child }
+    }
+
+    /// Gives the name other addresses; none takes it away. Answers are never kept, and the server reads files that
+    /// appear or change; of one that is gone it has to be told.
+    pub fn set(&self, addresses: &[&str]) {
+        let file = self.folder.path().join("records/hosts");
+        let lines: Vec<String> = addresses.iter().map(|address| format!("{address} {NAME}")).collect();
+        fs::write(&file, lines.join("\n") + "\n").unwrap();
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap()),
+            nix::sys::signal::Signal::SIGHUP,
+        )
+        .unwrap();
+    }
+}
+
+impl Drop for NameServer {
+    fn drop(&mut self) {
+        let _killed = self.child.kill();
+        let _reaped = self.child.wait();
+    }
 }
 
 impl Names {
@@ -41,42 +91,15 @@ impl Names {
         for address in ["fd00::11/128", "fd00::12/128"] {
             ns.ip(&format!("addr add {address} dev lo nodad"));
         }
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        fs::create_dir(path("records")).unwrap();
+        let server = NameServer::start(&ns);
+        let path = |name: &str| server.folder.path().join(name);
         fs::write(path("resolv.conf"), "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n").unwrap();
         fs::write(path("hosts"), "127.0.0.1 localhost\n").unwrap();
-        let mut command = Command::new("dnsmasq");
-        command
-            .args(["--no-daemon", "--conf-file=/dev/null", "--pid-file=", "--user=root", "--no-resolv"])
-            .args(["--no-hosts", "--listen-address=127.0.0.1", "--bind-interfaces", "--local=/test/"])
-            .arg(format!("--hostsdir={}", path("records").display()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        ends_with_us(&mut command);
-        ns.place(&mut command);
-        let server = command.spawn().expect("dnsmasq of the package dnsmasq-base");
-        let names = Self { ns, folder, server };
-        names.ns.enter(|| {
-            wait_for("the name server answers", Duration::from_secs(5), || {
-                UdpSocket::bind("127.0.0.1:53").is_err()
-            });
-        });
-        names
+        Self { ns, server }
     }
 
-    /// Gives the name other addresses; none takes it away. Answers are never kept, and the server reads files that
-    /// appear or change; of one that is gone it has to be told.
     fn set(&self, addresses: &[&str]) {
-        let file = self.folder.path().join("records/hosts");
-        let lines: Vec<String> = addresses.iter().map(|address| format!("{address} {NAME}")).collect();
-        fs::write(&file, lines.join("\n") + "\n").unwrap();
-        nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(i32::try_from(self.server.id()).unwrap()),
-            nix::sys::signal::Signal::SIGHUP,
-        )
-        .unwrap();
+        self.server.set(addresses);
     }
 
     /// In the namespace, and with our files in the place of the host's.
@@ -84,7 +107,7 @@ impl Names {
         self.ns.place(command);
         let text = |path: &Path| CString::new(path.to_str().unwrap()).unwrap();
         let files = ["resolv.conf", "hosts"]
-            .map(|name| (text(&self.folder.path().join(name)), text(&Path::new("/etc").join(name))));
+            .map(|name| (text(&self.server.folder.path().join(name)), text(&Path::new("/etc").join(name))));
         // SAFETY: only system calls, with strings that were made before.
         unsafe {
             command.pre_exec(move || {
@@ -108,13 +131,6 @@ impl Names {
         let peer = format!("{NAME}:9911");
         let words = ["inject", "drop", "--for", "60s", "--cgroup", cgroup.name(), "--peer", &peer];
         Kchaos::start_with(&words, |command| self.place(command))
-    }
-}
-
-impl Drop for Names {
-    fn drop(&mut self) {
-        let _killed = self.server.kill();
-        let _reaped = self.server.wait();
     }
 }
 

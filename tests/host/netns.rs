@@ -11,10 +11,10 @@ use kchaos_tests::{
 };
 
 kchaos_tests::tests! {
-    needs(TcEgress, TcIngress): packets_of_everyone_in_it_are_hit, one_that_comes_back_under_its_name_is_hit_again,
+    needs(once, TcEgress, TcIngress): packets_of_everyone_in_it_are_hit, one_that_comes_back_under_its_name_is_hit_again,
         a_protected_process_in_it_keeps_it_out;
-    needs(CgroupConnect): calls_of_everyone_in_it_are_hit;
-    needs(): a_namespace_that_is_not_there;
+    needs(once, CgroupConnect): calls_of_everyone_in_it_are_hit;
+    needs(once): a_namespace_that_is_not_there;
 }
 
 const COUNT: u64 = 30;

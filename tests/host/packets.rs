@@ -9,8 +9,9 @@ use build::{DCCP, HOP_BY_HOP, ICMP, ICMPV6, Packet, TCP, UDP};
 use chaos_daemon::engine::boot_ns;
 
 kchaos_tests::tests! {
-    needs(TcEgress, CgroupIngress): protocols, neighbour_discovery_is_left_alone, addresses, ports,
-        options_extension_headers_and_fragments, truncated_and_lying, the_time_box, order_of_faults;
+    needs(TcEgress, CgroupIngress): protocols, truncated_and_lying, the_time_box;
+    needs(spread, TcEgress, CgroupIngress): neighbour_discovery_is_left_alone, addresses, ports,
+        options_extension_headers_and_fragments, order_of_faults;
 }
 
 /// Every packet against one rule for the far end, both ways.

@@ -15,7 +15,7 @@ use kchaos_tests::{
 use nix::sys::signal::Signal;
 
 kchaos_tests::tests! {
-    needs(DelayLine, TcIngress): forwarded, for_a_group, in_pieces;
+    needs(spread, DelayLine, TcIngress): forwarded, for_a_group, in_pieces;
     needs(services, DelayLine, TcIngress): translated_on_arrival;
     needs(services, DelayLine, TcEgress, TcIngress): redirected_on_lo;
 }
@@ -124,18 +124,11 @@ fn in_pieces() {
     assert_eq!((0, 400), (ended.count(0, "matched"), ended.count(0, "unattributed")), "{ended:?}");
 }
 
-fn nft(ns: &NetNs, table: &str) {
-    for line in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        ns.output_of(&["nft", line]);
-    }
-}
-
 /// What a client sends to the router is for the host behind it: the router's own server on that port is not asked.
 fn translated_on_arrival() {
     let ([client, router, host], target, other) = (routed(), Cgroup::new("target"), Cgroup::new("other"));
     let _servers = [Server::start(&router, &target, "7323"), Server::start(&host, &other, PORT)];
-    nft(
-        &router,
+    router.nft(
         "add table inet t
          add chain inet t pre { type nat hook prerouting priority -100; }
          add rule inet t pre meta nfproto ipv4 meta l4proto { tcp, udp } th dport 7323 dnat ip to 10.98.0.2:7320
@@ -153,8 +146,7 @@ fn translated_on_arrival() {
 fn redirected_on_lo() {
     let (ns, client, proxy) = (NetNs::new(), Cgroup::new("client"), Cgroup::new("proxy"));
     let _server = Server::start(&ns, &proxy, "7324");
-    nft(
-        &ns,
+    ns.nft(
         "add table inet t
          add chain inet t out { type nat hook output priority -100; }
          add rule inet t out tcp dport 7325 redirect to :7324",

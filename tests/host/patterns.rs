@@ -9,7 +9,7 @@ use kchaos_tests::{
 };
 
 kchaos_tests::tests! {
-    needs(TcEgress): every_nth, the_first_of_each_connection;
+    needs(spread, TcEgress): every_nth, the_first_of_each_connection;
     needs(once, TcEgress): losses_come_in_bursts, states_lose_as_they_should, neighbours_correlate_and_the_share_stays;
 }
 
@@ -68,7 +68,7 @@ fn losses_come_in_bursts() {
     // The variance of a geometric length with the mean m is m(m - 1).
     let slack = 4.42 * (4.0f64 * 3.0 / bursts).sqrt();
     assert!((mean - 4.0).abs() < slack, "bursts of {mean} in the mean, not 4 +- {slack}");
-    assert_eq!(Some(true), ended.json()["faults"][0]["as_asked"].as_bool(), "{ended:?}");
+    ended.assert_as_asked(0);
 }
 
 /// The correlation of neighbours: how much more often a packet is lost behind one that was than behind one that was not.
@@ -90,7 +90,7 @@ fn states_lose_as_they_should() {
     let (p, r, in_bad, in_good) = (0.05, 0.2, 0.75, 0.05);
     let count = scaled(40_000);
     let (lost, ended) = lost(&["--p", "5%", "--r", "20%", "--h", "25%", "--k", "95%"], count);
-    assert_eq!(Some(true), ended.json()["faults"][0]["as_asked"].as_bool(), "{ended:?}");
+    ended.assert_as_asked(0);
     let (n, bad, stays): (f64, f64, f64) = (count as f64, p / (p + r), 1.0 - p - r);
     let share = bad * in_bad + (1.0 - bad) * in_good;
     let variance = share * (1.0 - share);
@@ -108,7 +108,7 @@ fn neighbours_correlate_and_the_share_stays() {
     let (share, asked): (f64, f64) = (0.25, 0.25);
     let count = scaled(40_000);
     let (lost, ended) = lost(&["--probability", "25%", "--correlation", "25%"], count);
-    assert_eq!(Some(true), ended.json()["faults"][0]["as_asked"].as_bool(), "{ended:?}");
+    ended.assert_as_asked(0);
     let n = count as f64;
     let worth = n * (1.0 - asked) / (1.0 + asked);
     let got = ended.count(0, "injected") as f64 / n;

@@ -12,7 +12,7 @@ use kchaos_tests::{
 use serde_json::Value;
 
 kchaos_tests::tests! {
-    needs(): it_shows_what_the_rules_cover_and_touches_nothing, what_a_run_would_refuse_is_refused;
+    needs(once): it_shows_what_the_rules_cover_and_touches_nothing, what_a_run_would_refuse_is_refused;
 }
 
 /// As JSON.

@@ -14,8 +14,8 @@ use kchaos_tests::{
 };
 
 kchaos_tests::tests! {
-    needs(TcEgress, CgroupConnect): the_metadata_service;
-    needs(TcEgress): sshd, a_restarted_sshd;
+    needs(spread, TcEgress, CgroupConnect): the_metadata_service;
+    needs(spread, TcEgress): sshd, a_restarted_sshd;
     needs(TcEgress, CgroupIngress): our_own_metrics;
 }
 

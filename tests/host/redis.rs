@@ -9,8 +9,8 @@ use kchaos_tests::{
 };
 
 kchaos_tests::tests! {
-    needs(TcEgress, CgroupConnect): drop_and_connect_hit_one_redis_as_asked_and_not_the_other;
-    needs(TcEgress, CgroupIngress): a_busy_neighbour_is_never_matched;
+    needs(once, TcEgress, CgroupConnect): drop_and_connect_hit_one_redis_as_asked_and_not_the_other;
+    needs(once, TcEgress, CgroupIngress): a_busy_neighbour_is_never_matched;
 }
 
 const PORT: u16 = 7001;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kchaos_tests::{replacing, scaled, suite::note};
 
 kchaos_tests::tests! {
-    needs(TcEgress): a_packet_sees_the_old_rules_or_the_new_ones;
+    needs(spread, TcEgress): a_packet_sees_the_old_rules_or_the_new_ones;
 }
 
 fn a_packet_sees_the_old_rules_or_the_new_ones() {

@@ -10,11 +10,11 @@ use kchaos_tests::{
 };
 
 kchaos_tests::tests! {
-    needs(TcEgress): the_cgroup_and_all_below_it, in_a_namespace_of_its_own_across_veth,
-        one_packet_over_stacked_devices_is_judged_once, two_experiments_see_the_same_packets, packets_of_the_whole_host,
-        shadow_and_windows, a_target_that_goes_away_ends_the_experiment, a_namespace_that_cannot_be_seen_is_an_error,
+    needs(spread, TcEgress): the_cgroup_and_all_below_it, in_a_namespace_of_its_own_across_veth, packets_of_the_whole_host,
+        shadow_and_windows, a_target_that_goes_away_ends_the_experiment, a_namespace_that_cannot_be_seen_is_an_error;
+    needs(spread, TcEgress): one_packet_over_stacked_devices_is_judged_once, two_experiments_see_the_same_packets,
         experiments_of_two_containers_do_not_hide_packets_from_each_other;
-    needs(CgroupConnect): calls_of_the_whole_host;
+    needs(spread, CgroupConnect): calls_of_the_whole_host;
 }
 
 fn listen(ns: &NetNs, at: &str) -> UdpSocket {

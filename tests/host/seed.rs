@@ -7,7 +7,7 @@ use kchaos_tests::{
 };
 
 kchaos_tests::tests! {
-    needs(CgroupConnect): same_seed_same_faults;
+    needs(once, CgroupConnect): same_seed_same_faults;
 }
 
 /// Enough that two seeds cannot give the same by chance.

@@ -13,8 +13,8 @@ use kchaos_tests::{
 };
 
 kchaos_tests::tests! {
-    needs(TcEgress): copies_are_counted;
-    needs(DelayLine, TcEgress): rates_hold, some_are_overtaken, copies_are_late_too;
+    needs(spread, TcEgress): copies_are_counted;
+    needs(spread, DelayLine, TcEgress): rates_hold, some_are_overtaken, copies_are_late_too;
     needs(once, DelayLine, TcEgress): each_flow_has_its_rate;
 }
 

@@ -10,7 +10,7 @@ use kchaos_tests::{
 };
 
 kchaos_tests::tests! {
-    needs(DelayLine, full TcEgress): one_loses_and_one_delays, what_one_has_delayed_is_nobodys;
+    needs(once, DelayLine, full TcEgress): one_loses_and_one_delays, what_one_has_delayed_is_nobodys;
 }
 
 const COUNT: u64 = 40;

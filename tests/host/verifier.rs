@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use chaos_common::uses::Uses;
 use chaos_daemon::{
     bpf::{COMPILER, Need, Object},
     engine::Size,
@@ -33,8 +34,9 @@ type Costs = BTreeMap<String, Cost>;
 
 fn measured() -> Costs {
     let works = |feature: &Feature| facts().level(*feature) > Level::No;
-    let here: Vec<Need> = Feature::ALL.into_iter().filter(works).map(Feature::any_way).collect();
-    let object = Object::load(&here, Size::LIMIT).unwrap();
+    let here: Vec<Need> = Feature::every().filter(works).map(Feature::any_way).collect();
+    let mut object = Object::load(&here, Size::LIMIT, Uses::ALL).unwrap();
+    object.catch_calls().unwrap();
     let costs = object.costs().unwrap().into_iter();
     costs.map(|(name, verified, jited)| (name.to_owned(), Cost { verified, jited })).collect()
 }

@@ -11,7 +11,7 @@ use kchaos_tests::{
 };
 
 kchaos_tests::tests! {
-    needs(DelayLine, TcEgress): no_more_than_there_is_room_for, who_is_spared_needs_no_room, more_than_the_rate;
+    needs(spread, DelayLine, TcEgress): no_more_than_there_is_room_for, who_is_spared_needs_no_room, more_than_the_rate;
 }
 
 fn start(ns: &NetNs, cgroup: &Cgroup, head: &str, fault: &str) -> Kchaos {

@@ -1,13 +1,24 @@
 //! A process to be the target of a test: makes calls, counts how they end, sends floods.
 
+mod ask;
+mod board;
+mod cost;
+mod desk;
+mod disk;
 mod each;
 mod echo;
+mod end;
+mod http;
 mod ping;
+mod reach;
+mod shop;
+mod syscalls;
 
 use std::{
     collections::BTreeMap,
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    path::PathBuf,
     sync::{
         Mutex,
         atomic::{AtomicU32, Ordering},
@@ -35,6 +46,8 @@ enum Act {
         #[arg(default_value_t = 1)]
         threads: u64,
     },
+    /// Connect over TCP, each time from another port: the first one, and those behind it
+    ConnectFrom { to: SocketAddr, first_port: u16, count: u16 },
     /// Connect over UDP
     UdpConnect { to: SocketAddr, count: u64 },
     /// Send UDP packets with sendto from an unconnected socket; one thread may be told to wait between them
@@ -52,6 +65,40 @@ enum Act {
     UdpEcho { to: SocketAddr, count: u64 },
     /// The same over one TCP connection that is there already
     TcpEcho { to: SocketAddr, count: u64 },
+    /// Send UDP packets from sockets that are connected, and say how each was answered, or refused
+    UdpAsk { to: SocketAddr, count: u64 },
+    /// The same from sockets that are connected to one address, with sendto to another
+    UdpElsewhere { connected: SocketAddr, to: SocketAddr, count: u64 },
+    /// Be one end of a TCP connection, send as many bytes as each line of standard input says, and say how it ended
+    TcpEnd {
+        at: SocketAddr,
+        #[arg(long)]
+        listen: bool,
+        /// Ask every second whether the other end is still there
+        #[arg(long)]
+        probe: bool,
+    },
+    /// Be a service over HTTP with a cache, which is waited for so many milliseconds, or for ever
+    Shop {
+        listen: SocketAddr,
+        cache: SocketAddr,
+        limit_ms: Option<u64>,
+        /// Use one connection to it again and again
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Be a service over HTTP that starts a program for each order, the next one if that cannot take it, and waits for
+    /// each so many milliseconds, or for ever
+    Desk {
+        listen: SocketAddr,
+        #[arg(required = true)]
+        by: Vec<String>,
+        #[arg(long)]
+        limit_ms: Option<u64>,
+        /// The status of an answer to an order that nobody could take
+        #[arg(long, default_value_t = 503)]
+        failure: u16,
+    },
     /// Send UDP packets as fast as can be, and say how long it took
     UdpTime { to: SocketAddr, count: u64 },
     /// Send UDP packets until killed, one every so many microseconds
@@ -60,6 +107,8 @@ enum Act {
     UdpPattern { to: SocketAddr, count: u64 },
     /// Send UDP packets of 5,000 bytes
     UdpSendBig { to: SocketAddr, count: u64 },
+    /// Ask whom calls reach
+    Reach { how: reach::How, to: SocketAddr, count: u64 },
     /// Send ICMP echo requests; the port does not count
     Ping { to: SocketAddr, count: u64 },
     /// Send so many blocks of 64 KiB over TCP to ourselves, read them, and say how long it took and how many bits came wrong
@@ -71,6 +120,20 @@ enum Act {
     TcpHold { to: SocketAddr },
     /// Read lines such as `udp-send 10.0.0.1:80` and make these calls, whatever comes of them
     CallEach,
+    /// Make system calls in rounds, as the memory says that the file `board` is, on files in the folder `place`
+    Syscalls { board: PathBuf, place: PathBuf },
+    /// Count the instructions of a call (read, write, open, send), in rounds, as the memory says that the file `board` is
+    Cost { board: PathBuf, call: String },
+    /// Use as much of a CPU as there is, until killed
+    Burn,
+    /// Write so many MiB of memory, and keep them until killed
+    Fill { mib: usize },
+    /// Read a disk or file from its beginning to its end, again and again until killed, past the caches if asked
+    Disk {
+        path: PathBuf,
+        #[arg(long)]
+        direct: bool,
+    },
     /// Do nothing until killed
     Wait,
 }
@@ -93,6 +156,13 @@ fn main() {
     let calls = match Args::parse().act {
         Act::Connect { to, count, threads } => {
             spread(count, threads, || TcpStream::connect_timeout(&to, Duration::from_secs(20)).map(drop))
+        }
+        Act::ConnectFrom { to, first_port, count } => {
+            let port = AtomicU32::new(first_port.into());
+            spread(count.into(), 1, || {
+                let port = u16::try_from(port.fetch_add(1, Ordering::Relaxed)).unwrap();
+                each::connect_from(port, to)
+            })
         }
         Act::UdpConnect { to, count } => {
             let socket = UdpSocket::bind(any(to)).unwrap();
@@ -120,6 +190,14 @@ fn main() {
             let socket = UdpSocket::bind(any(to)).unwrap();
             spread(count, 1, || socket.send_to(&[7; 5000], to).map(drop))
         }
+        Act::Shop { listen, cache: at, limit_ms, keep } => {
+            shop::serve(listen, shop::Cache { at, limit: limit_ms.map(Duration::from_millis), keep });
+            return;
+        }
+        Act::Desk { listen, by, limit_ms, failure } => {
+            desk::serve(listen, desk::Work { by, limit: limit_ms.map(Duration::from_millis), failure });
+            return;
+        }
         Act::UdpTime { to, count } => {
             let socket = UdpSocket::bind(any(to)).unwrap();
             let begun = Instant::now();
@@ -129,6 +207,9 @@ fn main() {
         Act::UdpNumber { to, count, every_us } => echo::number(to, count, Duration::from_micros(every_us)),
         Act::UdpEcho { to, count } => echo::udp(to, count),
         Act::TcpEcho { to, count } => echo::tcp(to, count),
+        Act::UdpAsk { to, count } => ask::ask(to, to, count),
+        Act::UdpElsewhere { connected, to, count } => ask::ask(connected, to, count),
+        Act::TcpEnd { at, listen, probe } => return end::run(at, listen, probe),
         Act::UdpFlood { to, every_us } => flood(to, Duration::from_micros(every_us)),
         Act::Ping { to, count } => ping::send(to, count),
         Act::TcpBulk { at, count } => bulk(at, count),
@@ -140,6 +221,20 @@ fn main() {
             return;
         }
         Act::CallEach => return each::make(),
+        Act::Reach { how, to, count } => return reach::ask(how, to, count),
+        Act::Syscalls { board, place } => syscalls::run(&board, &place),
+        Act::Cost { board, call } => cost::run(&board, &call),
+        Act::Burn => loop {
+            std::hint::spin_loop();
+        },
+        Act::Fill { mib } => {
+            let filled = vec![7u8; mib << 20];
+            loop {
+                std::hint::black_box(&filled);
+                thread::park();
+            }
+        }
+        Act::Disk { path, direct } => disk::read(&path, direct),
         Act::Wait => loop {
             thread::park();
         },
@@ -172,7 +267,8 @@ fn spread(count: u64, threads: u64, call: impl Fn() -> std::io::Result<()> + Syn
             });
         }
     });
-    calls.into_inner().unwrap()
+    let now = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).unwrap());
+    Calls { nanos: nanos(now.saturating_sub(begun)), ..calls.into_inner().unwrap() }
 }
 
 fn flood(to: SocketAddr, every: Duration) -> ! {

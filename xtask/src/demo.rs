@@ -64,9 +64,11 @@ fn elsewhere(choice: &Choice, args: &Args) -> Result<ExitCode> {
         command: &command,
         environment: &[],
         programs: &programs,
+        files: &[],
         limit: LIMIT,
         report: None,
         terminal: None,
+        counted: false,
     };
     let run = lab.run(&kernel, &job, &mut Shown)?;
     Ok(ExitCode::from(vm::report(&kernel, &run)))

@@ -5,9 +5,10 @@
 
 mod bench;
 mod build;
-mod churn;
 mod demo;
 mod elf;
+mod fuzz;
+mod long;
 mod matrix;
 mod setup;
 mod sh;
@@ -45,7 +46,15 @@ enum Command {
     /// Build, then measure
     Bench(bench::Args),
     /// Start and end containers beside an experiment, and see that only the target is hit
-    Churn(churn::Args),
+    Churn(long::Churn),
+    /// Make requests up for the control API, and see that it answers as its document says
+    Fuzz(fuzz::Args),
+    /// Kill daemons at any moment, and see that nothing stays in force
+    Kills(long::Rounds),
+    /// Halt fifty experiments at once, again and again, and look at when each injected last
+    Halts(long::Rounds),
+    /// Hand experiments over, many in a second, and see that nothing grows
+    Soak(long::Soak),
 }
 
 fn main() -> ExitCode {
@@ -58,7 +67,11 @@ fn main() -> ExitCode {
         // The code of what ran in the guest.
         Command::Vm(args) => vm::main(&args),
         Command::Bench(args) => bench::main(&args).map(done),
-        Command::Churn(args) => churn::main(&args).map(done),
+        Command::Churn(args) => long::churn(&args).map(done),
+        Command::Fuzz(args) => fuzz::main(&args).map(done),
+        Command::Kills(args) => long::kills(&args).map(done),
+        Command::Halts(args) => long::halts(&args).map(done),
+        Command::Soak(args) => long::soak(&args).map(done),
     };
     match result {
         Ok(code) => code,

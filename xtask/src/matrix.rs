@@ -8,6 +8,7 @@ pub mod junit;
 pub mod kernels_doc;
 mod report;
 mod run;
+mod servers;
 pub mod snapshot;
 mod suite;
 pub mod table;

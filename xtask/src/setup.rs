@@ -5,6 +5,7 @@
 
 mod apt;
 mod needs;
+mod servers;
 mod source;
 pub mod unpacked;
 
@@ -12,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::sh;
 use apt::Apt;
-use needs::{Fix, NEEDS, Need};
+use needs::{Fix, Need};
 
 /// What the machine is prepared for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,7 +79,7 @@ pub fn ensure(purpose: Purpose) -> Result<()> {
 /// Runs every check of a purpose and reports the needs that are not met.
 fn check(purpose: Purpose, verbose: bool) -> Vec<Missing> {
     let mut missing = Vec::new();
-    for need in NEEDS.iter().filter(|need| purpose.includes(need.purpose)) {
+    for need in needs::all().filter(|need| purpose.includes(need.purpose)) {
         match (need.check)() {
             Ok(found) if verbose => println!("ok       {}: {found}", need.name),
             Ok(_) => {}
@@ -103,6 +104,7 @@ fn preview(missing: &[Missing]) -> Result<()> {
     for missing in missing {
         match &missing.need.fix {
             Fix::Packages(_) => {}
+            Fix::Server { service, .. } => println!("would run: {}", apt::disable_by_hand(service)),
             Fix::Tool(tool) => {
                 println!("would run: {}", apt::by_hand(&[tool.package]));
                 println!("       or: nothing on this machine, but unpack it below target/vm");
@@ -126,6 +128,7 @@ fn install(missing: &[Missing]) -> Result<()> {
         let said = || format!("{} ({}) could not be installed", need.name, need.why);
         match &need.fix {
             Fix::Packages(_) => {}
+            Fix::Server { service, .. } => apt::disable(service).with_context(said)?,
             Fix::Tool(tool) => {
                 if let Err(error) = apt.install_harmlessly(tool.package) {
                     println!("setup    only unpacking {}: {error:#}", tool.package);
@@ -161,8 +164,8 @@ fn install(missing: &[Missing]) -> Result<()> {
 fn packages(missing: &[Missing]) -> Vec<&'static str> {
     let mut names = Vec::new();
     for missing in missing {
-        if let Fix::Packages(more) = missing.need.fix {
-            names.extend_from_slice(more);
+        if let Fix::Packages(packages) | Fix::Server { packages, .. } = missing.need.fix {
+            names.extend_from_slice(packages);
         }
     }
     names.sort_unstable();

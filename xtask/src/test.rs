@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    bench,
+    bench, fuzz,
     matrix::{
         Column, Matrix, Place, harness,
         junit::{self, StageResult},
@@ -20,6 +20,9 @@ use crate::{
     },
     setup, sh,
 };
+
+/// For every test in one guest.
+const WHOLE_LIMIT: Duration = Duration::from_hours(2);
 
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -33,6 +36,9 @@ pub struct Args {
     /// The modules of the kernel whose path is given: the folder that holds modules.dep
     #[arg(long, value_name = "DIR", requires = "kernels")]
     modules: Option<PathBuf>,
+    /// Run every test in every guest, also those for which one guest is enough: for hours
+    #[arg(long, conflicts_with = "quick")]
+    whole: bool,
     /// Run only the tests with this in their names, and nothing that is no test
     #[arg(long, value_name = "NAME")]
     filter: Option<String>,
@@ -95,7 +101,7 @@ enum Outcome {
     Skipped(String),
 }
 
-const STAGES: [Stage; 12] = [
+const STAGES: [Stage; 13] = [
     Stage { name: "formatting", kind: Kind::Check, run: |_| checks::formatting() },
     Stage { name: "lints", kind: Kind::Check, run: |_| checks::lints() },
     Stage { name: "lints of the eBPF programs", kind: Kind::Check, run: |_| checks::ebpf_lints() },
@@ -104,6 +110,7 @@ const STAGES: [Stage; 12] = [
     Stage { name: "unit and property tests", kind: Kind::Check, run: |_| unit_tests() },
     Stage { name: "static programs", kind: Kind::Tests, run: programs },
     Stage { name: "command line tests", kind: Kind::Check, run: |_| command_line_tests() },
+    Stage { name: "requests at random", kind: Kind::Slow, run: |_| requests_at_random() },
     Stage { name: "host tests", kind: Kind::Tests, run: |gate| suite(gate, |place| *place == Place::Host) },
     Stage {
         name: "kernel matrix",
@@ -193,7 +200,12 @@ fn programs(gate: &Gate) -> Result<Outcome> {
         places.retain(|place| *place == Place::Host);
     }
     Place::check(&places, gate.args.modules.as_deref())?;
-    let matrix = Matrix::new(&places, gate.args.modules.as_deref())?;
+    let mut matrix = Matrix::new(&places, gate.args.modules.as_deref())?;
+    if gate.args.whole {
+        matrix = matrix.with_limit(WHOLE_LIMIT);
+    } else if gate.args.chosen().is_empty() {
+        matrix = matrix.sharing();
+    }
     gate.matrix.get_or_init(|| matrix);
     Ok(Outcome::Passed)
 }
@@ -251,6 +263,11 @@ fn print_results(columns: &[Column]) {
             println!("\n{text}");
         }
     }
+}
+
+fn requests_at_random() -> Result<Outcome> {
+    let reason = "Python's package index cannot be reached";
+    Ok(if fuzz::short()? { Outcome::Passed } else { Outcome::Skipped(reason.to_owned()) })
 }
 
 /// The binary that an earlier stage has built.

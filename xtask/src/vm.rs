@@ -116,9 +116,11 @@ fn job<'a>(args: &'a Args, command: &'a [String]) -> Job<'a> {
         command,
         environment: &args.environment,
         programs: &[],
+        files: &[],
         limit: Duration::from_secs(args.timeout),
         report: args.report.as_deref(),
         terminal: None,
+        counted: false,
     }
 }
 

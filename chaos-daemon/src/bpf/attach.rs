@@ -10,7 +10,7 @@ use aya::programs::{
 };
 use chaos_common::scope::{MAX_DEPTHS, MAX_TARGETS};
 
-use super::{BpfError, Feature, Level, Object, feature::Place, tc::Link};
+use super::{BpfError, Feature, Level, Object, call::Hooked, feature::Place, tc::Link};
 use crate::{guard::run_dir, line::Way, target::Cgroup};
 
 /// Where programs were attached, and by which ways.
@@ -20,6 +20,8 @@ pub struct Attached {
     pub devices: Vec<(u64, String)>,
     /// How packets wait that must, by the inode of the network namespace.
     pub lines: Vec<(u64, Way)>,
+    /// Calls that are caught, and how.
+    pub calls: Vec<Hooked>,
     /// Features that work by their second-best way only.
     pub reduced: Vec<Feature>,
     /// What else is not as it should be, in words.
@@ -54,11 +56,18 @@ impl Object {
 
     /// Where everything sits now.
     pub fn attached(&self) -> Attached {
+        let calls = self.calls.as_ref();
         Attached {
             devices: self.devices(),
             lines: self.line_ways(),
+            calls: calls.map_or_else(Vec::new, |calls| calls.hooked().to_vec()),
             reduced: self.features().filter(|f| self.level(*f) == Level::Reduced).collect(),
-            remarks: self.remarks.clone(),
+            remarks: self
+                .remarks
+                .iter()
+                .chain(calls.iter().flat_map(|calls| calls.remarks()))
+                .cloned()
+                .collect(),
         }
     }
 
@@ -99,7 +108,7 @@ impl Object {
         let mut links: Vec<Link> = Vec::new();
         self.each_program(|feature, name, program| {
             let attached: Result<Option<Link>, ProgramError> = match (feature.place(), program) {
-                (Place::Devices | Place::Line, _) => Ok(None),
+                (Place::Devices | Place::Line | Place::Kernel, _) => Ok(None),
                 (Place::Cgroup, Program::CgroupSkb(p)) => p
                     .attach(&dir, CgroupSkbAttachType::Ingress, MODE)
                     .and_then(|id| Ok(Some(Box::new(p.take_link(id)?) as Link))),
@@ -124,8 +133,10 @@ impl Object {
     pub fn detach(&mut self) -> Result<Vec<String>, BpfError> {
         self.flush_log();
         self.cgroups.clear();
+        let unseen = self.calls.as_mut().and_then(|calls| calls.let_go());
         self.namespaces.clear();
-        let notes = self.filters.detach(|_, _| true, run_dir::PATIENCE);
+        let mut notes = self.filters.detach(|_, _| true, run_dir::PATIENCE);
+        notes.extend(unseen);
         self.each_program(|feature, name, program| {
             let unloaded = match program {
                 Program::SchedClassifier(p) => p.unload(),

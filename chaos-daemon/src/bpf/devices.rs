@@ -46,6 +46,11 @@ pub(super) struct Namespace {
 }
 
 impl Object {
+    /// The network namespaces whose devices carry our programs.
+    pub fn namespaces(&self) -> Vec<Arc<NetNs>> {
+        self.namespaces.values().map(|namespace| Arc::clone(&namespace.handle)).collect()
+    }
+
     /// Attaches the programs for packets to every device of a namespace, and to those that will appear in it
     /// ([`Self::follow_devices`]). A namespace that is known already stays as it is.
     pub fn attach_namespace(&mut self, handle: &Arc<NetNs>, fails: Fails) -> Result<(), BpfError> {

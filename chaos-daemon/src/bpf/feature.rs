@@ -5,6 +5,8 @@ use std::fmt;
 
 use chaos_common::line;
 
+use super::call::{Call, Way};
+
 /// One way into the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Feature {
@@ -18,6 +20,8 @@ pub enum Feature {
     CgroupConnect,
     /// A device where packets wait: in the kernel under `sch_fq`, or in this process behind a TAP device.
     DelayLine,
+    /// Programs in the kernel's own functions that make this call fail.
+    Call(Call),
 }
 
 /// How well a feature works.
@@ -47,6 +51,8 @@ pub enum Place {
     Cgroup,
     /// Devices of our own, in the target's network namespaces.
     Line,
+    /// Functions of the kernel's.
+    Kernel,
 }
 
 /// The second-best way.
@@ -81,9 +87,14 @@ const TAP: Reduced = Reduced {
 };
 
 impl Feature {
-    /// All of them.
+    /// Those for packets and connections.
     pub const ALL: [Self; 5] =
         [Self::TcEgress, Self::TcIngress, Self::CgroupIngress, Self::CgroupConnect, Self::DelayLine];
+
+    /// All of them: these, and one for each call.
+    pub fn every() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().chain(Call::ALL.iter().copied().map(Self::Call))
+    }
 
     /// The programs it takes.
     pub const fn programs(self) -> &'static [&'static str] {
@@ -95,6 +106,8 @@ impl Feature {
                 &["kchaos_connect4", "kchaos_connect6", "kchaos_sendmsg4", "kchaos_sendmsg6"]
             }
             Self::DelayLine => &[line::WAIT, line::BACK, line::EXIT],
+            // Brought there one by one: [`super::call`].
+            Self::Call(_) => &[],
         }
     }
 
@@ -104,6 +117,7 @@ impl Feature {
             Self::TcEgress | Self::TcIngress => Place::Devices,
             Self::CgroupIngress | Self::CgroupConnect => Place::Cgroup,
             Self::DelayLine => Place::Line,
+            Self::Call(_) => Place::Kernel,
         }
     }
 
@@ -115,6 +129,7 @@ impl Feature {
             Self::CgroupIngress => "cgroup_ingress",
             Self::CgroupConnect => "cgroup_connect",
             Self::DelayLine => "delay_line",
+            Self::Call(call) => call.id(),
         }
     }
 
@@ -122,10 +137,13 @@ impl Feature {
     pub const fn serves(self) -> &'static str {
         match self {
             Self::TcEgress => "all kinds for packets, direction egress",
-            Self::TcIngress => "all kinds for packets, direction ingress; drop only in a network namespace",
-            Self::CgroupIngress => "drop, direction ingress",
+            Self::TcIngress => {
+                "all kinds for packets, direction ingress; drop, and partition by drop, only in a network namespace"
+            }
+            Self::CgroupIngress => "drop, and partition by drop, direction ingress",
             Self::CgroupConnect => "connect, TCP and UDP",
             Self::DelayLine => "delay, rate and reorder; duplicate, direction ingress",
+            Self::Call(call) => call.serves(),
         }
     }
 
@@ -136,6 +154,7 @@ impl Feature {
             Self::CgroupIngress => "cgroup_skb",
             Self::CgroupConnect => "any errno",
             Self::DelayLine => "sch_fq",
+            Self::Call(_) => Way::Question.name(),
         }
     }
 
@@ -143,7 +162,7 @@ impl Feature {
     pub const fn reduced(self) -> Option<Reduced> {
         match self {
             Self::TcEgress | Self::TcIngress => Some(CLSACT),
-            Self::CgroupIngress => None,
+            Self::CgroupIngress | Self::Call(_) => None,
             Self::CgroupConnect => Some(EPERM_ONLY),
             Self::DelayLine => Some(TAP),
         }
@@ -162,6 +181,13 @@ impl Feature {
             Self::DelayLine => {
                 "needs CONFIG_VETH and CONFIG_NET_SCH_FQ, or CONFIG_TUN and /dev/net/tun, and the right to make devices \
                  (CAP_NET_ADMIN) in the target's network namespaces"
+            }
+            Self::Call(Call::Fsync | Call::Close | Call::Poll) => {
+                "needs a kernel with CONFIG_DEBUG_INFO_BTF that lets programs into its system calls: Linux 7.1, or \
+                 CONFIG_FUNCTION_ERROR_INJECTION"
+            }
+            Self::Call(_) => {
+                "needs a kernel with CONFIG_DEBUG_INFO_BTF that lets programs into its own functions (fmod_ret or BPF LSM)"
             }
         }
     }
@@ -185,18 +211,28 @@ impl fmt::Display for Feature {
             Self::CgroupIngress => "cgroup ingress",
             Self::CgroupConnect => "cgroup connect",
             Self::DelayLine => "delay line",
+            Self::Call(call) => return write!(f, "call {call}"),
         })
     }
 }
 
 /// Whether a way is to be used although a better one may work: for trying out on a new kernel what an old one would do.
-/// `KCHAOS_TEST_WAYS` names ways, separated by commas: "clsact", "eperm", "tap".
+/// `KCHAOS_TEST_WAYS` names ways, separated by commas: "clsact", "eperm", "tap", "lsm".
 pub(super) fn forced(feature: Feature) -> bool {
     let name = match feature {
         Feature::TcEgress | Feature::TcIngress => "clsact",
         Feature::CgroupConnect => "eperm",
         Feature::DelayLine => "tap",
-        Feature::CgroupIngress => return false,
+        Feature::CgroupIngress | Feature::Call(_) => return false,
     };
+    is_forced(name)
+}
+
+/// Whether a way for calls is to be tried: the first, unless the tests ask for the second ("lsm").
+pub(super) fn is_tried(way: Way) -> bool {
+    way != Way::Question || !is_forced("lsm")
+}
+
+fn is_forced(name: &str) -> bool {
     std::env::var("KCHAOS_TEST_WAYS").is_ok_and(|ways| ways.split(',').any(|way| way == name))
 }

@@ -3,7 +3,7 @@
 //! What must stay true: a program that may send packets into the line is attached only where there is one. Where none
 //! can be made, nothing is attached.
 
-use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use aya::maps::{Array, HashMap, MapData};
 use chaos_common::line::{BYTES_IN, BYTES_LOST, BYTES_OUT, Order, Waiting};
@@ -128,17 +128,9 @@ impl Object {
         ways.collect()
     }
 
-    /// Waits until nothing waits in the lines any more, but not for longer than `patience`. New packets must not come.
-    pub fn drain(&self, patience: Duration) -> Result<(), BpfError> {
-        const LOOK: Duration = Duration::from_millis(1);
-        if !self.levels.contains_key(&Feature::DelayLine) {
-            return Ok(());
-        }
-        let until = monotonic_ns() + nanos(patience);
-        while self.bytes_waiting()? != 0 && monotonic_ns() < until {
-            thread::sleep(LOOK);
-        }
-        Ok(())
+    /// Whether something waits in the lines.
+    pub fn packets_wait(&self) -> Result<bool, BpfError> {
+        Ok(self.levels.contains_key(&Feature::DelayLine) && self.bytes_waiting()? != 0)
     }
 
     /// Packets that went into the lines and have not come out. When the lines are gone, they are lost.

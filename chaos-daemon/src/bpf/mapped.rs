@@ -9,9 +9,11 @@ use std::{
 use aya::maps::MapData;
 use chaos_common::{
     MAX_RULES,
+    call::{COMM, MAX_CALLERS, MAX_INODES, MAX_ONGOING, MAX_UNIX, Ongoing, UNIX_PATH},
     counters::Counters,
     delay,
     line::Waiting,
+    reset::Life,
     rule::Rule,
     scope::{MAX_PROTECTED, MAX_TARGETS},
     table::{Block, Fields, GENERATIONS, Row, ShortCut},
@@ -30,6 +32,7 @@ const QUANTILES: &str = "KCHAOS_QUANTILE";
 const FLOWS: &str = "KCHAOS_FLOWS";
 const ORDER: &str = "KCHAOS_ORDER";
 const FLOW_STATE: &str = "KCHAOS_FLOWSTAT";
+const LIFE: &str = "KCHAOS_LIFE";
 const WAITING: &str = "KCHAOS_WAITING";
 
 /// The tables that have two generations.
@@ -54,7 +57,7 @@ struct Table {
 }
 
 /// How many entries the maps must have whose size depends on the experiment.
-pub fn entries(size: Size) -> [(&'static str, u32); 8] {
+pub fn entries(size: Size) -> [(&'static str, u32); 9] {
     let number = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
     let both = |one: usize| number(one * GENERATIONS);
     [
@@ -65,6 +68,7 @@ pub fn entries(size: Size) -> [(&'static str, u32); 8] {
         (FLOWS, number(size.new_flows)),
         (ORDER, number(size.order)),
         (FLOW_STATE, number(size.flows)),
+        (LIFE, number(size.life)),
         (WAITING, number(size.waiting)),
     ]
 }
@@ -79,13 +83,21 @@ pub fn bytes(size: Size, cpus: usize) -> usize {
         + size.blocks * size_of::<Block>()
         + size.short_cuts * size_of::<ShortCut>();
     let entries = MAX_TARGETS + MAX_PROTECTED + size.new_flows + size.flows + size.order;
+    let lives = size.life * (ENTRY + size_of::<u64>() + size_of::<Life>());
     let waiting = size.waiting * (ENTRY + size_of::<u64>() + size_of::<Waiting>());
-    let states = MAX_RULES * 24 + delay::TABLES * 8;
+    let states = MAX_RULES * 32 + delay::TABLES * 8;
+    // What rules ask of calls: a key and eight bytes each.
+    let calls = MAX_INODES * (ENTRY + 16)
+        + MAX_CALLERS * (2 * ENTRY + 16 + COMM + 8)
+        + MAX_UNIX * (ENTRY + UNIX_PATH.next_multiple_of(8) + 8)
+        + MAX_ONGOING * (ENTRY + 8 + size_of::<Ongoing>());
     halves * GENERATIONS
         + MAX_RULES * size_of::<Counters>() * cpus
         + entries * (ENTRY + 16)
+        + lives
         + waiting
         + states
+        + calls
 }
 
 impl Mapped {

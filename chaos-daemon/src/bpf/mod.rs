@@ -9,9 +9,12 @@
 //! that dies with this process or, where the kernel has none, a filter that its program makes inert without a lease.
 
 mod attach;
+pub mod call;
 mod clsact;
+mod connections;
 mod control;
 mod devices;
+mod facts;
 mod feature;
 mod leftover;
 mod lines;
@@ -27,11 +30,12 @@ mod test_run;
 use thiserror::Error;
 
 pub use attach::Attached;
-pub use control::{Halted, halt_all, marks_in_use};
+pub use control::{Halted, Switch, halt_all, halt_all_but, marks_in_use};
 pub use devices::Fails;
 pub use feature::{Feature, Level, Need, Reduced};
 pub use leftover::{Cleaner, Lease, RemovedFilter};
 pub use lines::Wanted;
+pub use loader::prepare_loader;
 pub use mapped::bytes as map_bytes;
 pub use netlink::Side;
 pub use object::{COMPILER, Object};
@@ -68,6 +72,27 @@ pub enum BpfError {
         /// aya's word on it; holds the verifier's log when loading.
         error: aya::programs::ProgramError,
     },
+    /// A call cannot be caught.
+    #[error("call {call}: {why}")]
+    Call {
+        /// Which.
+        call: call::Call,
+        /// Why.
+        why: String,
+    },
+    /// Rules remember something, and programs for calls may not hold locks.
+    #[error(
+        "on this kernel an experiment that makes calls fail cannot have a `limit`, losses in bursts or by number, jitter \
+         that correlates, or a rate: its programs may not hold the locks that these take. Linux 6.1 can do it; or make \
+         two experiments of it"
+    )]
+    NoLocks,
+    /// Files that rules name could not be found among the kernel's.
+    #[error("telling files apart by their places: {0}")]
+    Places(String),
+    /// The programs for calls could not be put together.
+    #[error("linking the kernel programs for calls: {0}")]
+    Link(String),
     /// A clsact filter could not be added to a device.
     #[error("adding a tc filter on {device}: {error}")]
     Clsact {

@@ -2,17 +2,20 @@
 
 use std::{
     collections::BTreeMap,
+    os::fd::{AsFd, OwnedFd},
     sync::atomic::{Ordering, fence},
 };
 
 use super::{
     BpfError, Feature, Level, Need,
+    call::{Call, Calls, KernelTypes, Told},
     clsact::Filters,
+    control::Switch,
     devices::Namespace,
     feature::forced,
     lines::{Lost, Wanted},
-    loader::{loader, log_level},
-    mapped::{self, Mapped},
+    loader,
+    mapped::Mapped,
     tc::Link,
 };
 use crate::engine::{Half, Size, Tables, wait_for_running_programs};
@@ -20,7 +23,7 @@ use aya::{
     Ebpf,
     maps::{Array, Map, MapData, MapError, PerCpuArray},
 };
-use chaos_common::{control, counters::Counters, draw::mix, host, scope::Scope};
+use chaos_common::{control, counters::Counters, draw::mix, scope::Scope, uses::Uses};
 
 /// The release of the compiler that built the programs; the same source costs the verifier more or less with another.
 pub const COMPILER: &str = env!("KCHAOS_BPF_RUSTC");
@@ -29,6 +32,7 @@ static IMAGE: &[u8] = aya::include_bytes_aligned!(env!("KCHAOS_BPF_OBJECT"));
 
 pub(super) const SCOPE: &str = "KCHAOS_SCOPE";
 const COUNTERS: &str = "KCHAOS_COUNTERS";
+const TRIAL: &str = "KCHAOS_TRIAL";
 
 /// The loaded programs and maps. Dropping it detaches and frees all of them.
 pub struct Object {
@@ -38,6 +42,8 @@ pub struct Object {
     pub(super) namespaces: BTreeMap<u64, Namespace>,
     /// Cgroups of the target, by id: their depth and the links on them.
     pub(super) cgroups: BTreeMap<u64, (u32, Vec<Link>)>,
+    /// Calls that are caught.
+    pub(super) calls: Option<Box<Calls>>,
     /// What is not as it should be, in words.
     pub(super) remarks: Vec<String>,
     pub(super) scope: Scope,
@@ -45,12 +51,16 @@ pub struct Object {
     pub(super) levels: BTreeMap<Feature, Level>,
     /// Whether programs go on devices by tcx; false when it was found out that there is none.
     pub(super) has_tcx: bool,
+    /// Whether its programs may hold locks: rules may remember something.
+    locks: bool,
     /// Delay lines to make.
     pub(super) line: Option<Wanted>,
     /// What these are known to have lost.
     pub(super) lost: Lost,
     mapped: Mapped,
     control: Array<MapData, u64>,
+    /// The same map, for those who switch it off.
+    switch: OwnedFd,
     counters: PerCpuArray<MapData, Counters>,
     /// The programs cannot be loaded once this is gone, as their log's map goes with it.
     #[cfg(feature = "kernel-log")]
@@ -59,8 +69,9 @@ pub struct Object {
 
 impl Object {
     /// Loads the maps and the programs that `needs` name; the others never reach the kernel. What this kernel cannot do
-    /// in full is done by its second-best way where that is enough.
-    pub fn load(needs: &[Need], size: Size) -> Result<Self, BpfError> {
+    /// in full is done by its second-best way where that is enough. Rules that ask for more than `uses`
+    /// ([`Uses`]) are not carried out.
+    pub fn load(needs: &[Need], size: Size, uses: Uses) -> Result<Self, BpfError> {
         let mut wanted = BTreeMap::new();
         for Need { feature, level } in needs {
             let most = wanted.entry(*feature).or_insert(*level);
@@ -68,14 +79,14 @@ impl Object {
         }
         let features: Vec<Feature> = wanted.keys().copied().collect();
         let connect = Feature::CgroupConnect;
-        let refused = match Self::load_as(&features, size, true) {
+        let refused = match Self::load_as(&features, size, uses, true) {
             Ok(object) if !(forced(connect) && wanted.contains_key(&connect)) => return Ok(object),
             Ok(_) => BpfError::OnlyReduced { feature: connect },
             Err(error @ BpfError::Program { feature: Feature::CgroupConnect, .. }) => error,
             Err(other) => return Err(other),
         };
         // If it fails again without return values of our own, they were not the reason.
-        let Ok(mut object) = Self::load_as(&features, size, false) else { return Err(refused) };
+        let Ok(mut object) = Self::load_as(&features, size, uses, false) else { return Err(refused) };
         tracing::debug!("{connect} in full: {refused}");
         if wanted.get(&connect) == Some(&Level::Full) {
             return Err(BpfError::OnlyReduced { feature: connect });
@@ -84,21 +95,16 @@ impl Object {
         Ok(object)
     }
 
-    fn load_as(features: &[Feature], size: Size, sets_retval: bool) -> Result<Self, BpfError> {
-        let sets_retval = u32::from(sets_retval);
-        let mut loader = loader();
-        loader
-            .btf(None)
-            .override_global(host::SETS_RETVAL, &sets_retval, true)
-            .verifier_log_level(log_level());
-        for (name, entries) in mapped::entries(size) {
-            loader.map_max_entries(name, entries);
-        }
-        let mut ebpf = loader.load(IMAGE)?;
+    fn load_as(features: &[Feature], size: Size, uses: Uses, sets_retval: bool) -> Result<Self, BpfError> {
+        let types = kernel_types(features)?;
+        let told = loader::told(types.as_ref());
+        let mut ebpf = loader::loader(sets_retval, told, size, uses).load(IMAGE)?;
+        let calls = types.map(|types| calls(&mut ebpf, types, *told)).transpose()?;
         let mapped = Mapped::new(size, |name| match ebpf.take_map(name) {
             Some(Map::Array(map)) => Ok(map),
             _ => Err(BpfError::Absent(name)),
         })?;
+        let switch = descriptor(&ebpf, control::MAP_NAME)?;
         let control = take(&mut ebpf, control::MAP_NAME)?;
         let counters = take(&mut ebpf, COUNTERS)?;
         #[cfg(feature = "kernel-log")]
@@ -107,15 +113,18 @@ impl Object {
             ebpf,
             levels: features.iter().map(|f| (*f, Level::Full)).collect(),
             has_tcx: true,
+            locks: told.locks != 0,
             line: None,
             lost: Lost::default(),
             filters: Filters::default(),
             namespaces: BTreeMap::new(),
             cgroups: BTreeMap::new(),
+            calls,
             remarks: Vec::new(),
             scope: Scope { salt: 1, ..Scope::default() },
             mapped,
             control,
+            switch,
             counters,
             #[cfg(feature = "kernel-log")]
             logger,
@@ -136,8 +145,12 @@ impl Object {
 
     /// Fills every table. The scope stays without rules, so nothing is matched until [`Self::arm`].
     pub fn fill(&mut self, tables: &Tables) -> Result<(), BpfError> {
+        if !self.locks && tables.remembers() {
+            return Err(BpfError::NoLocks);
+        }
         self.put_in_place(Scope { rules: 0, ..tables.scope })?;
         self.mapped.write(tables);
+        self.fill_facts(&tables.facts)?;
         if tables.draws_from_tables() {
             self.mapped.write_quantiles();
         }
@@ -162,6 +175,20 @@ impl Object {
         self.mapped.half(1 - tables.scope.generation)
     }
 
+    /// Catches the calls that it was loaded for. Before anything is armed: each is tried out.
+    pub fn catch_calls(&mut self) -> Result<(), BpfError> {
+        let calls: Vec<Call> = self
+            .features()
+            .filter_map(|feature| if let Feature::Call(call) = feature { Some(call) } else { None })
+            .collect();
+        calls.into_iter().try_for_each(|call| self.catch(call))
+    }
+
+    /// Catches one of them.
+    pub fn catch(&mut self, call: Call) -> Result<(), BpfError> {
+        self.calls.as_mut().map_or(Ok(()), |calls| calls.catch(call))
+    }
+
     /// Makes packets wait that must, in lines of these measures. Before anything is attached.
     pub fn use_line(&mut self, wanted: Wanted) {
         self.line = Some(wanted);
@@ -180,6 +207,11 @@ impl Object {
     pub fn extend_lease(&mut self, until_ns: u64) -> Result<(), BpfError> {
         self.flush_log();
         self.set_control(control::SLOT_LEASE, until_ns)
+    }
+
+    /// What switches it off without asking us.
+    pub fn switch(&self) -> Result<Switch, BpfError> {
+        Switch::of(&self.switch)
     }
 
     /// Forbids injection for good; in force for every packet from here on.
@@ -226,7 +258,8 @@ impl Object {
 
     /// A scope for tables that the programs have not seen.
     fn put_in_place(&mut self, scope: Scope) -> Result<(), BpfError> {
-        self.set_scope(Scope { depths: self.scope.depths, salt: mix(self.scope.salt), ..scope })
+        let Scope { depths, depth, sieve, salt, .. } = self.scope;
+        self.set_scope(Scope { depths, depth, sieve, salt: mix(salt), engine: std::process::id(), ..scope })
     }
 
     pub(super) fn set_scope(&mut self, scope: Scope) -> Result<(), BpfError> {
@@ -252,6 +285,50 @@ impl Object {
         let map = self.ebpf.map(name).ok_or(BpfError::Absent(name))?;
         M::try_from(map).map_err(|error| BpfError::Map { name, error })
     }
+}
+
+/// The kernel's own types, if a call is to be caught: they are many.
+fn kernel_types(features: &[Feature]) -> Result<Option<KernelTypes>, BpfError> {
+    let Some(call) = features.iter().find_map(|feature| match feature {
+        Feature::Call(call) => Some(*call),
+        _ => None,
+    }) else {
+        return Ok(None);
+    };
+    KernelTypes::of_this_kernel().map(Some).map_err(|why| BpfError::Call { call, why })
+}
+
+/// What is needed to catch calls.
+fn calls(ebpf: &mut Ebpf, types: KernelTypes, told: Told) -> Result<Box<Calls>, BpfError> {
+    let maps = descriptors(ebpf)?;
+    Calls::new(IMAGE, maps, types, told, take(ebpf, TRIAL)?).map(Box::new)
+}
+
+/// Descriptors of all maps, by name.
+fn descriptors(ebpf: &Ebpf) -> Result<BTreeMap<String, OwnedFd>, BpfError> {
+    let copy = |(name, map): (&str, &Map)| {
+        let (Map::Array(map)
+        | Map::HashMap(map)
+        | Map::LruHashMap(map)
+        | Map::PerCpuArray(map)
+        | Map::PerCpuHashMap(map)) = map
+        else {
+            return None;
+        };
+        let copy = map.fd().as_fd().try_clone_to_owned();
+        Some(copy.map(|fd| (name.to_owned(), fd)))
+    };
+    ebpf.maps()
+        .filter_map(copy)
+        .collect::<Result<_, _>>()
+        .map_err(|error| BpfError::Io { what: "copying the descriptor of a map".to_owned(), error })
+}
+
+/// Another descriptor of a map, an array.
+fn descriptor(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, BpfError> {
+    let Some(Map::Array(map)) = ebpf.map(name) else { return Err(BpfError::Absent(name)) };
+    let copy = map.fd().as_fd().try_clone_to_owned();
+    copy.map_err(|error| BpfError::Io { what: "copying the descriptor of a map".to_owned(), error })
 }
 
 fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, BpfError>

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use aya::maps::{HashMap, MapError};
-use chaos_common::scope::{FLAG_NAMESPACES, Scope};
+use chaos_common::{
+    call,
+    scope::{FLAG_NAMESPACES, SEVERAL, Scope},
+};
 
 use super::{BpfError, Feature, Object, tc::Link};
 
@@ -27,7 +30,10 @@ impl Object {
         };
         let depths = depths(&self.cgroups);
         self.set_entry(TARGETS, id, is)?;
-        self.set_scope(Scope { depths, ..self.scope })
+        let others = self.cgroups.keys().filter(|other| is || **other != id);
+        let sieve = others.fold(0, |all, id| all | call::sieve(*id));
+        let depth = if depths.is_power_of_two() { depths.trailing_zeros() } else { SEVERAL };
+        self.set_scope(Scope { depths, depth, sieve, ..self.scope })
     }
 
     /// Whether calls count by the network namespace that they are made in.

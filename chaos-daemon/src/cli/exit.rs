@@ -5,12 +5,11 @@ use std::{io::IsTerminal, process::ExitCode};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use serde_json::json;
-use thiserror::Error;
 
-use super::Format;
+use super::{Failure, Format};
 use crate::{
-    bpf::BpfError, config::ConfigError, engine::StartError, fault, guard::capabilities::MissingCapabilities,
-    target::TargetError,
+    failure::{BAD_INPUT, CANNOT, FALSIFIED, INCONCLUSIVE, STOPPED},
+    fault,
 };
 
 /// An end that is no error.
@@ -20,123 +19,12 @@ pub enum Exit {
     Done,
     /// The experiment was stopped before its time box was over.
     Stopped,
+    /// The hypothesis did not hold.
+    Falsified,
+    /// Nothing was learned about the hypothesis.
+    Inconclusive,
     /// This host cannot do something that was asked about.
     CannotHere,
-}
-
-/// An end that is an error.
-#[derive(Debug, Error)]
-pub enum Failure {
-    /// The experiment file.
-    #[error(transparent)]
-    Config(Box<ConfigError>),
-    /// Other bad input.
-    #[error("{0}")]
-    Input(String),
-    /// A capability or a kernel feature is missing.
-    #[error("{0}")]
-    Host(String),
-    /// The result could not be written.
-    #[error("cannot write the result: {0}")]
-    Output(std::io::Error),
-    /// What should not happen.
-    #[error("{0:#}")]
-    Bug(anyhow::Error),
-}
-
-const BAD_INPUT: u8 = 2;
-const STOPPED: u8 = 3;
-const CANNOT: u8 = 4;
-const BUG: u8 = 70;
-
-impl From<StartError> for Failure {
-    fn from(error: StartError) -> Self {
-        match error {
-            StartError::Config(error) => Self::Config(error),
-            StartError::Capabilities(error) => error.into(),
-            StartError::Target(error) => error.into(),
-            StartError::Slot(error) => Self::Host(error.to_string()),
-            StartError::Bpf(error) => error.into(),
-        }
-    }
-}
-
-impl From<Box<ConfigError>> for Failure {
-    fn from(error: Box<ConfigError>) -> Self {
-        Self::Config(error)
-    }
-}
-
-impl From<MissingCapabilities> for Failure {
-    fn from(error: MissingCapabilities) -> Self {
-        Self::Host(error.to_string())
-    }
-}
-
-impl From<TargetError> for Failure {
-    fn from(error: TargetError) -> Self {
-        Self::Host(error.to_string())
-    }
-}
-
-impl From<BpfError> for Failure {
-    fn from(error: BpfError) -> Self {
-        match error {
-            BpfError::Program { feature, step, program, ref error } => Self::Host(format!(
-                "this kernel refused {feature} ({step} {program}), which {} takes: {}\n{}\n\
-                 `kchaos check` shows what works here",
-                feature.serves(),
-                short(error),
-                feature.remedy(),
-            )),
-            BpfError::OnlyReduced { feature } => {
-                let less = feature.reduced();
-                Self::Host(format!(
-                    "this kernel can do {} only so far: {}\n{}\n`kchaos check` shows what works here",
-                    feature.serves(),
-                    less.map_or("less", |l| l.loss),
-                    less.map_or(feature.remedy(), |l| l.remedy),
-                ))
-            }
-            BpfError::Target(error) => error.into(),
-            error @ (BpfError::Clsact { .. }
-            | BpfError::Line(_)
-            | BpfError::LineGone { .. }
-            | BpfError::Io { .. }
-            | BpfError::Object(_)
-            | BpfError::TooManyDepths
-            | BpfError::TooManyTargets) => Self::Host(error.to_string()),
-            #[cfg(feature = "kernel-log")]
-            error @ BpfError::KernelLog(_) => Self::Bug(error.into()),
-            error @ (BpfError::Map { .. } | BpfError::Absent(_) | BpfError::TestRun { .. }) => {
-                Self::Bug(error.into())
-            }
-        }
-    }
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Bug(error)
-    }
-}
-
-/// The verifier's log is for `RUST_LOG=debug`; a person gets the reason.
-pub(super) fn short(error: &aya::programs::ProgramError) -> String {
-    use aya::programs::ProgramError;
-    match error {
-        ProgramError::LoadError { io_error, verifier_log } => {
-            tracing::debug!("the verifier says: {verifier_log}");
-            // Of all the reasons not to load a program, only the verifier's is EACCES.
-            if io_error.raw_os_error() == Some(libc::EACCES) {
-                return "its verifier does not accept the program, which is a bug of kchaos (RUST_LOG=debug shows why)"
-                    .to_owned();
-            }
-            io_error.to_string()
-        }
-        ProgramError::SyscallError(error) => error.io_error.to_string(),
-        other => other.to_string(),
-    }
 }
 
 /// Prints the error, if it is one, and answers with the exit code.
@@ -144,17 +32,15 @@ pub fn report(result: Result<Exit, Failure>, format: Format) -> ExitCode {
     match result {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Stopped) => ExitCode::from(STOPPED),
+        Ok(Exit::Falsified) => ExitCode::from(FALSIFIED),
+        Ok(Exit::Inconclusive) => ExitCode::from(INCONCLUSIVE),
         Ok(Exit::CannotHere) => ExitCode::from(CANNOT),
         Err(failure) => {
-            let code = match &failure {
-                Failure::Config(_) | Failure::Input(_) => BAD_INPUT,
-                // Whoever read our output has seen enough: `kchaos check | head -1`.
-                Failure::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-                    return ExitCode::SUCCESS;
-                }
-                Failure::Host(_) | Failure::Output(_) => CANNOT,
-                Failure::Bug(_) => BUG,
-            };
+            // Whoever read our output has seen enough: `kchaos check | head -1`.
+            if matches!(&failure, Failure::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe) {
+                return ExitCode::SUCCESS;
+            }
+            let code = failure.exit_code();
             match format {
                 Format::Json => eprintln!("{}", as_json(&failure, code)),
                 Format::Text => eprint!("{}", as_text(&failure)),

@@ -1,22 +1,28 @@
 //! An experiment in the foreground: started, kept alive, shown, ended, reported.
 
-use std::{net::SocketAddr, process::ExitStatus, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context;
 use tokio::{
     net::TcpListener,
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
-    sync::Mutex,
-    time::{MissedTickBehavior, interval},
 };
 
-use super::{Exit, Failure, Format, output, progress::Progress, report};
+use super::{Exit, Failure, Format, output, progress::Progress, recorder::Recorder, report};
 use crate::{
+    annotate::{Annotations, Mark},
+    bpf,
     config::{Experiment, Selector},
-    engine::{self, Ended, LEASE_TICK, Life, Options, Outcome, Session},
+    engine::{self, Ended, Options, Outcome, Run, Session, StartError},
     metrics::{self, Exporter, Snapshot},
-    target::{self, Command},
+    record::Finding,
+    steady::{Done, Trial},
+    target::Command,
 };
 
 /// Flags of everything that runs in the foreground.
@@ -27,20 +33,31 @@ pub struct Args {
     /// Serve Prometheus metrics on this address, at /metrics, while the experiment runs
     #[arg(long, value_name = "ADDR:PORT")]
     pub metrics: Option<SocketAddr>,
+    /// Keep a record in a folder below this one; with probes there is one anyway, in /var/lib/kchaos/records
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
     /// How the result is written
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: Format,
 }
 
-/// Looks up what the file names, and applies nothing. A command is not started.
+/// Looks up what the file names, and at its stop conditions, and applies nothing. A command that is the target is not
+/// started.
 pub fn dry_run(experiment: &Experiment) -> Result<(), Failure> {
-    let runtime = runtime()?;
-    runtime.block_on(engine::check(experiment))?;
+    runtime()?.block_on(async {
+        look_ahead(experiment).await?;
+        Ok(engine::check_stops(experiment, None).await?)
+    })
+}
+
+/// What the file names must be there, as far as that can be seen before anything is started.
+async fn look_ahead(experiment: &Experiment) -> Result<(), StartError> {
+    engine::check(experiment).await?;
     if matches!(experiment.target.get_ref().selector, Selector::Command(_)) {
-        return Ok(());
+        return Ok(engine::check_paths(experiment, std::iter::empty())?);
     }
-    runtime.block_on(engine::resolve(experiment, experiment.seed.unwrap_or(0)))?;
-    Ok(())
+    let target = engine::resolve(experiment, experiment.seed.unwrap_or(0)).await?;
+    Ok(engine::check_paths(experiment, target.members.iter().map(|member| &member.cgroup))?)
 }
 
 /// A runtime of one thread, this one: a command that is the target is tied to the thread that started it
@@ -49,64 +66,127 @@ pub(super) fn runtime() -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")
 }
 
-/// Runs the experiment to its end and prints what it did.
-pub fn run(experiment: Experiment, args: &Args) -> Result<Exit, Failure> {
-    let outcome = runtime()?.block_on(drive(experiment, args))?;
-    match args.output {
-        Format::Json => output::json(&outcome)?,
-        Format::Text => output::text(&report::outcome(&outcome))?,
-    }
-    Ok(match outcome.ended {
-        Ended::TimeBox | Ended::CommandEnded(_) => Exit::Done,
-        Ended::Interrupted(_) | Ended::Halted | Ended::TargetGone => Exit::Stopped,
-    })
+/// Where an experiment comes from, for its record.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The verb: `run` or `inject`.
+    pub through: &'static str,
+    /// Its file, if it was one.
+    pub path: Option<&'a Path>,
 }
 
-async fn drive(experiment: Experiment, args: &Args) -> Result<Outcome, Failure> {
+/// Runs the experiment to its end and prints what it did.
+pub fn run(experiment: Experiment, args: &Args, origin: Origin<'_>) -> Result<Exit, Failure> {
+    bpf::prepare_loader();
+    let recorder = Recorder::open(&experiment, args.record.as_deref(), origin)?;
+    let (done, kept) = runtime()?.block_on(drive(experiment, args, recorder))?;
+    match args.output {
+        Format::Json => output::json(&done)?,
+        Format::Text => output::text(&report::all(&done))?,
+    }
+    // What was found out has been said, whether it could be written down or not.
+    kept?;
+    Ok(exit(&done.outcome, done.seen.verdict.verdict))
+}
+
+fn exit(outcome: &Outcome, verdict: Finding) -> Exit {
+    match (verdict, &outcome.ended) {
+        (Finding::Held, _) | (Finding::NotAsked, Ended::TimeBox | Ended::CommandEnded(_)) => Exit::Done,
+        (Finding::Falsified, _) => Exit::Falsified,
+        (Finding::Inconclusive, _) => Exit::Inconclusive,
+        (
+            Finding::Stopped | Finding::NotAsked,
+            Ended::Interrupted(_) | Ended::Halted | Ended::StopCondition { .. } | Ended::TargetGone,
+        )
+        | (Finding::Stopped, Ended::TimeBox | Ended::CommandEnded(_)) => Exit::Stopped,
+    }
+}
+
+/// What came of it, and whether its record could be kept.
+async fn drive(
+    experiment: Experiment,
+    args: &Args,
+    recorder: Recorder,
+) -> Result<(Done, Result<(), Failure>), Failure> {
     // Handlers first: a Ctrl-C during the start must end cleanly, too.
     let mut signals = Signals::install().context("installing signal handlers")?;
     let listener = listen(args.metrics).await?;
     let own_ports = listener.iter().filter_map(|l| l.local_addr().ok()).map(|a| a.port()).collect();
-    let mut session = Session::start(experiment, &Options { own_ports }).await?;
-    let mut command = session.command.take();
+    let mut annotations = Annotations::new(experiment.annotate.as_ref())?;
+    let mut trial = Trial::begin(&experiment)?;
+    let options = Options { own_ports, spares_kchaos: true, load: trial.load(), ..Options::default() };
+    let session = start(experiment, &trial, &options, &mut signals, &recorder).await?;
+    trial.faults_are_on(&session);
+    annotations.began(|| Mark::began(&session));
     let progress = Progress::start(&session);
-    let session = Arc::new(Mutex::new(session));
-    let server = listener.map(|listener| tokio::spawn(metrics::serve(listener, scraper(session.clone()))));
+    let mut run = Run::of(session, trial.load());
+    let server = listener.map(|listener| tokio::spawn(metrics::serve(listener, scraper(&run))));
 
-    let mut ticks = interval(LEASE_TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let ended = loop {
-        let left = session.lock().await.left();
-        tokio::select! {
-            // In this order: a deadline that has passed is a deadline that has passed, whatever else happened.
-            biased;
-            () = tokio::time::sleep(left) => if session.lock().await.left() == Duration::ZERO { break Ended::TimeBox },
-            name = signals.next() => break Ended::Interrupted(name.to_owned()),
-            status = ended_by_itself(&mut command) => {
-                break Ended::CommandEnded(status.map_or_else(|e| e.to_string(), target::in_words));
-            }
-            _ = ticks.tick() => {
-                let mut session = session.lock().await;
-                match session.keep_alive() {
-                    Ok(Life::GoesOn) => {}
-                    Ok(Life::Halted) => break Ended::Halted,
-                    Ok(Life::TargetGone) => break Ended::TargetGone,
-                    // What was done until then is reported all the same.
-                    Err(error) => break Ended::Interrupted(error.to_string()),
-                }
-                progress.show(&session)?;
-            }
-        }
+    let asked = async { Ended::Interrupted(signals.next().await.to_owned()) };
+    let at_tick = |session: &Session| {
+        progress.show(session);
+        trial.note(session);
     };
-    let outcome = session.lock().await.stop(ended)?;
+    let ended = run.until_its_end(asked, at_tick).await;
+    let outcome = run.stop(ended).await?;
     drop(progress);
+    if !matches!(outcome.ended, Ended::Interrupted(_)) {
+        if trial.asks_something() {
+            eprintln!("kchaos: the faults are off; waiting for steady state");
+        }
+        trial.recover(signals.next()).await;
+    }
+    let session = run.session();
+    let session = session.lock().await;
+    let done = trial.end(&session.experiment, outcome);
+    let kept = recorder.keep(&session.experiment, &done);
+    let mark = Mark::ended(&session, &done);
+    drop(session);
     if let Some(server) = server {
         server.abort();
     }
-    if let (Some(command), false) = (&mut command, matches!(outcome.ended, Ended::CommandEnded(_))) {
+    if let (Some(command), false) = (&mut run.command, matches!(done.outcome.ended, Ended::CommandEnded(_))) {
         end_command(command, &mut signals).await?;
     }
-    Ok(outcome)
+    tokio::select! {
+        () = annotations.ended(|| mark) => {}
+        _ = signals.next() => {}
+    }
+    Ok((done, kept))
+}
+
+/// Switches the faults on, once steady state was seen for long enough.
+async fn start(
+    experiment: Experiment,
+    trial: &Trial,
+    options: &Options<'_>,
+    signals: &mut Signals,
+    recorder: &Recorder,
+) -> Result<Session, Failure> {
+    let stopped =
+        |name| Failure::StopsAtOnce(format!("nothing was applied: stopped by {name} before the start"));
+    // Names, stop conditions and steady state may take seconds. Nothing waits any more when something is attached.
+    let is_steady = tokio::select! {
+        is_steady = look_at_steady_state(&experiment, trial) => is_steady,
+        name = signals.next() => return Err(stopped(name)),
+    };
+    if let Err(Failure::NotSteady(why)) = &is_steady {
+        recorder.keep_nothing(&experiment, &trial.never_began(&experiment, why));
+    }
+    is_steady?;
+    tokio::select! {
+        session = Session::start(experiment, options) => Ok(session?),
+        name = signals.next() => Err(stopped(name)),
+    }
+}
+
+/// Mistakes are found before anybody waits.
+async fn look_at_steady_state(experiment: &Experiment, trial: &Trial) -> Result<(), Failure> {
+    if trial.asks_something() {
+        look_ahead(experiment).await?;
+        eprintln!("kchaos: looking at steady state before anything is applied");
+    }
+    Ok(trial.baseline().await?)
 }
 
 async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>, Failure> {
@@ -126,29 +206,18 @@ async fn end_command(command: &mut Command, signals: &mut Signals) -> anyhow::Re
     }
 }
 
-/// Never, where there is no command.
-async fn ended_by_itself(command: &mut Option<Command>) -> std::io::Result<ExitStatus> {
-    match command {
-        Some(command) => command.ended().await,
-        None => std::future::pending().await,
-    }
-}
-
 fn scraper(
-    session: Arc<Mutex<Session>>,
-) -> impl Fn() -> std::pin::Pin<Box<dyn Future<Output = Result<String, String>> + Send>> + Clone {
+    run: &Run,
+) -> impl Fn() -> std::pin::Pin<Box<dyn Future<Output = Result<String, String>> + Send>> + Clone + use<> {
+    let (session, standings) = (run.session(), run.standings());
     let exporter = Arc::new(Exporter::default());
     move || {
-        let (session, exporter) = (session.clone(), exporter.clone());
+        let (session, standings, exporter) = (session.clone(), standings.clone(), exporter.clone());
         Box::pin(async move {
             let session = session.lock().await;
-            let counters = session.counters().map_err(|e| e.to_string())?;
-            let faults = session.experiment.faults.iter().zip(counters);
-            Ok(exporter.render(&Snapshot {
-                experiment: session.experiment.name.clone(),
-                seconds_left: session.left().as_secs_f64(),
-                faults: faults.map(|(f, c)| (f.name.clone(), f.fault.kind(), c)).collect(),
-            }))
+            Snapshot::of(&session, standings.now())
+                .map(|snapshot| exporter.render(&snapshot))
+                .map_err(|e| e.to_string())
         })
     }
 }

@@ -6,7 +6,11 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, builder::UnknownArgumentValueParser};
 
-use super::{Exit, Failure, Format, foreground, output};
+use super::{
+    Exit, Failure, Format,
+    foreground::{self, Origin},
+    output,
+};
 use crate::{
     config,
     fault::{Field, KINDS, Kind, Takes},
@@ -19,7 +23,7 @@ const FLAGS: &str =
     "every field is a flag: unit is --unit NAME, host is --host, command stands after --, duration is --for";
 
 /// The fields that every fault has.
-const COMMON: [Field; 4] = [
+static COMMON: [Field; 5] = [
     Field {
         name: "peer",
         value: "PEER",
@@ -34,7 +38,16 @@ const COMMON: [Field; 4] = [
         help: "How many are hit: 10% or 0.1 (all of them)",
         takes: Takes::One,
     },
+    Field { name: "limit", value: "NUMBER", help: "How many are hit at most, all in all", takes: Takes::One },
 ];
+
+/// How many of [`COMMON`] are about packets and calls, and stand first.
+const ABOUT_PACKETS: usize = 3;
+
+/// Those of them that a kind has.
+fn common(kind: &dyn Kind) -> impl Iterator<Item = &'static Field> {
+    COMMON.iter().skip(if kind.acts() { ABOUT_PACKETS } else { 0 })
+}
 
 /// `inject` with a subcommand for each kind.
 pub fn command() -> Command {
@@ -50,7 +63,7 @@ fn kind_command(kind: &'static dyn Kind) -> Command {
         .arg(text("for", "DURATION", "The time box: 30s, 5m").required(true).alias("duration"))
         .arg(port())
         .args(target_flags())
-        .args(kind.fields().iter().chain(&COMMON).map(field_flag))
+        .args(kind.fields().iter().chain(common(kind)).map(field_flag))
         .arg(text("seed", "NUMBER", "Repeat the draws of an earlier run"))
         .arg(switch("shadow", "Count what would be hit, hit nothing"))
         .arg(switch("allow_protected", "Hit protected processes and far ends too"))
@@ -122,7 +135,7 @@ pub fn main(matches: &ArgMatches) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let args = foreground::Args::from_arg_matches(matches).map_err(|e| Failure::Input(e.to_string()))?;
-    foreground::run(experiment, &args)
+    foreground::run(experiment, &args, Origin { through: "inject", path: None })
 }
 
 /// The flags as the text of an experiment file.
@@ -148,7 +161,7 @@ fn as_file(kind: &dyn Kind, matches: &ArgMatches) -> String {
     lines.extend(matches.get_flag("host").then(|| "host = true".to_owned()));
     lines.extend(many("command").map(|words| format!("command = {words}")));
     lines.push(format!("\n[[fault]]\nkind = {}", quoted(kind.name())));
-    for field in kind.fields().iter().chain(&COMMON) {
+    for field in kind.fields().iter().chain(common(kind)) {
         let value = match field.takes {
             Takes::One => one(field.name),
             Takes::Several => many(field.name),
@@ -194,6 +207,16 @@ mod tests {
             let text = file(flags);
             config::parse(ORIGIN, &text, "x").unwrap_or_else(|e| panic!("{e:?}\n{text}"));
         }
+        for flags in [
+            "inject kill --for 9s --cgroup /a --signal TERM --which all --every 1s --limit 3",
+            "inject pause --for 9s --cgroup /a",
+            "inject cpu --for 9s --cgroup /a --quota 20%",
+            "inject memory --for 9s --cgroup /a --to 50% --oom",
+            "inject io --for 9s --cgroup /a --read 1MiB --iops 100 --device /dev/sda --device /dev/sdb",
+        ] {
+            let text = file(flags);
+            config::parse(ORIGIN, &text, "x").unwrap_or_else(|e| panic!("{e:?}\n{text}"));
+        }
         let text = file("inject connect --for 1s --errno EIO -- curl --max-time 1 http://localhost");
         assert!(config::parse(ORIGIN, &text, "x").is_ok(), "{text}");
     }
@@ -210,7 +233,7 @@ mod tests {
             ("inject drop --for 10s --host --burst-length 4", "means nothing"),
             ("inject delay --for 10s --host", "no `delay`"),
             ("inject rate --for 10s --host --rate 10M", "might be bits or bytes"),
-            ("inject connect --for 10s --host", "no `errno`"),
+            ("inject connect --for 10s --host", "neither `errno`"),
             ("inject connect --for 10s --host --errno ENOPE", "unknown errno"),
         ] {
             let error = config::parse(ORIGIN, &file(flags), "x").unwrap_err();

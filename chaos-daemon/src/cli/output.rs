@@ -22,15 +22,34 @@ pub enum Format {
 
 /// Sets up messages: warnings and worse, unless `RUST_LOG` asks for more.
 pub fn init() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter("warn"))
         .with_ansi(colour)
         .with_target(false)
         .without_time()
         .with_writer(std::io::stderr)
         .init();
+}
+
+/// Sets up the log of a daemon: what happens, and worse, unless `RUST_LOG` asks for more; with the time where nobody else
+/// adds it.
+pub fn init_log(json: bool) {
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter("info"))
+        .with_ansi(false)
+        .with_target(false)
+        .with_writer(std::io::stderr);
+    // systemd's journal has the time of every line.
+    match (json, std::env::var_os("JOURNAL_STREAM").is_some()) {
+        (true, _) => log.json().flatten_event(true).init(),
+        (false, true) => log.without_time().init(),
+        (false, false) => log.init(),
+    }
+}
+
+fn filter(otherwise: &str) -> EnvFilter {
+    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(otherwise))
 }
 
 /// Writes a result for people.
@@ -50,6 +69,11 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     let mut document = serde_json::to_string_pretty(value).context("writing JSON")?;
     document.push('\n');
     text(&document)
+}
+
+/// Writes one of several results for programs, in a line of its own.
+pub fn line(value: &impl Serialize) -> Result<(), Failure> {
+    text(&(serde_json::to_string(value).context("writing JSON")? + "\n"))
 }
 
 /// A table with this header; the columns in `right` are aligned to the right, as numbers are.

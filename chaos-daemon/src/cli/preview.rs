@@ -1,18 +1,19 @@
-//! `kchaos preview FILE`: what the experiment would touch now. Nothing is loaded, attached or started.
+//! `kchaos preview FILE`: what the experiment would touch now, and what would stop it. Nothing is loaded, attached or
+//! started, but for programs that stop conditions run.
 
 use std::{fmt::Write, path::PathBuf};
 
 use super::{Exit, Failure, Format, foreground, output};
 use crate::{
     config,
-    preview::{self, Preview, Socket, State},
+    preview::{self, Preview, Socket, State, StopSeen},
     printable::printable,
 };
 
 /// Arguments of `kchaos preview`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The experiment, a TOML file
+    /// The experiment, a TOML file; `-` for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// How the result is written
@@ -95,9 +96,28 @@ fn wherever(text: &mut String, preview: &Preview) {
             format!("{name} is {}", list.join(", "))
         });
         let names = names.collect::<Vec<_>>().join("; ");
-        [fault.fault.clone(), fault.effect.clone(), peers, fault.exclude.join(", "), names]
+        let conditions = fault.conditions.join("; ");
+        [fault.fault.clone(), fault.effect.clone(), peers, conditions, fault.exclude.join(", "), names]
     });
-    table(text, ["fault", "faults"], &["fault", "effect", "far ends", "left alone", "names"], rows);
+    let columns = ["fault", "effect", "far ends", "only", "left alone", "names"];
+    table(text, ["fault", "faults"], &columns, rows);
+    if !preview.stops.is_empty() {
+        conditions(text, &preview.stops);
+    }
+}
+
+/// What would stop it, and how that stands.
+fn conditions(text: &mut String, stops: &[StopSeen]) {
+    let rows = stops.iter().map(|stop| {
+        let why = stop.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        let now = match stop.holds {
+            Some(true) => format!("HOLDS{why}"),
+            Some(false) => "does not hold".to_owned(),
+            None => format!("CANNOT BE EVALUATED{why}"),
+        };
+        [stop.condition.clone(), stop.holds_when.clone(), now]
+    });
+    table(text, ["stop condition", "stop conditions"], &["condition", "holds when", "now"], rows);
 }
 
 /// `10.0.0.1:40112 -> 10.0.0.7:5432 tcp`.

@@ -5,10 +5,67 @@ use std::fmt::Write;
 use comfy_table::Table;
 
 use super::output;
-use crate::engine::{Ended, FaultOutcome, Outcome};
-use crate::printable::printable;
+use crate::{
+    engine::{FaultOutcome, Outcome},
+    printable::printable,
+    record::{Finding, Probe},
+    steady::Done,
+};
 
-/// The whole result.
+/// The whole result, with the verdict at its end.
+pub fn all(done: &Done) -> String {
+    let seen = &done.seen;
+    let mut text = outcome(&done.outcome);
+    if !seen.probes.is_empty() {
+        let _infallible = writeln!(text, "{}", probes(&seen.probes));
+    }
+    let word = match seen.verdict.verdict {
+        Finding::NotAsked => return text,
+        Finding::Held => "HELD",
+        Finding::Falsified => "FALSIFIED",
+        Finding::Stopped => "STOPPED",
+        Finding::Inconclusive => "INCONCLUSIVE",
+    };
+    if let Some(seconds) = seen.recovery_seconds {
+        let _infallible = writeln!(text, "steady state was back after {seconds:.1} s");
+    }
+    let _infallible = writeln!(text, "verdict: {word}: {}", printable(&seen.verdict.reason));
+    text
+}
+
+fn probes(probes: &[Probe]) -> Table {
+    let header = ["probe", "expected", "before", "worst", "broke at", "longest", "back at", "held"];
+    let seconds = |at: Option<f64>| at.map_or_else(|| "-".to_owned(), |at| format!("{at:.1} s"));
+    let row = |probe: &Probe| {
+        let number =
+            |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| in_unit(value, &probe.unit));
+        vec![
+            printable(&probe.name),
+            probe
+                .during
+                .clone()
+                .map_or_else(|| probe.expect.clone(), |during| format!("{}; {during}", probe.expect)),
+            number(probe.baseline),
+            number(probe.worst),
+            seconds(probe.broke_at),
+            seconds((probe.broken_seconds > 0.0).then_some(probe.broken_seconds)),
+            seconds(probe.recovered_at),
+            probe.held.map_or("nobody knows", |held| if held { "yes" } else { "no" }).to_owned(),
+        ]
+    };
+    output::table(&header, probes.iter().map(row), &[2, 3, 4, 5, 6])
+}
+
+fn in_unit(value: f64, unit: &str) -> String {
+    match unit {
+        "%" => percent(value),
+        "s" if value < 1.0 => format!("{:.1} ms", value * 1e3),
+        "s" => format!("{value:.2} s"),
+        _ => format!("{}", (value * 1e3).round() / 1e3),
+    }
+}
+
+/// What was done.
 pub fn outcome(outcome: &Outcome) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
@@ -17,7 +74,7 @@ pub fn outcome(outcome: &Outcome) -> String {
         "\n{} on {}: {} after {:.1} s of {:.1} s (seed {})\n",
         outcome.experiment,
         printable(&outcome.target),
-        ended(&outcome.ended),
+        outcome.ended,
         outcome.ran_seconds,
         outcome.duration_seconds,
         outcome.seed
@@ -88,7 +145,7 @@ fn remarks(fault: &FaultOutcome) -> Vec<String> {
     let mut lines: Vec<String> = fault
         .skipped
         .iter()
-        .filter(|(reason, n)| **n > 0 && !matches!(**reason, "probability" | "shadow" | "flow"))
+        .filter(|(reason, n)| **n > 0 && !matches!(**reason, "probability" | "shadow"))
         .map(|(reason, n)| match why(reason) {
             Why::LeftAlone(why) => format!("{n} matched and left alone: {why}"),
             Why::Lost(why) => format!("{n} matched and were lost instead: {why}"),
@@ -133,22 +190,14 @@ fn why(reason: &str) -> Why<'_> {
         "protected" => "protected",
         "denied" => "the call had already been refused by another program",
         "failed" => "the kernel refused the effect, or there was nothing to do it to",
-        "flow" => "of connections that `flows` has not chosen",
+        "flow" => "of connections that `flows`, or a reset's `probability`, has not chosen",
         "old_flow" => "of connections that were there before",
+        "limit" => "after as many as `limit` allows",
+        "early" => "of connections that had not come to `after` yet",
         "overflow" => return Why::Lost("the delay line was full ([delay_line] makes it larger)"),
         "lost" => return Why::Lost("another fault lost them before this one took effect"),
         other => other,
     })
-}
-
-fn ended(ended: &Ended) -> String {
-    match ended {
-        Ended::TimeBox => "ended".to_owned(),
-        Ended::Interrupted(by) => format!("stopped by {by}"),
-        Ended::Halted => "halted by kchaos halt".to_owned(),
-        Ended::TargetGone => "the target's cgroup went away (was it restarted?)".to_owned(),
-        Ended::CommandEnded(how) => format!("the command ended by itself ({how})"),
-    }
 }
 
 /// Three significant digits are what a count can carry.

@@ -1,16 +1,22 @@
-//! `kchaos run FILE`: one experiment from a file, in the foreground.
+//! `kchaos run FILE`: one experiment from a file, in the foreground, now: outside its windows it is refused, and so is
+//! one that repeats, since only the daemon waits. A dry run starts nothing, so it takes these files, too.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Exit, Failure, Format, foreground, output};
+use super::{
+    Exit, Failure, Format,
+    foreground::{self, Origin},
+    output,
+};
 use crate::config::{self, Mode};
 
 /// Arguments of `kchaos run`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The experiment, a TOML file
+    /// The experiment, a TOML file; `-` for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Check everything that can be checked without touching the kernel, and apply nothing
@@ -37,5 +43,7 @@ pub fn main(args: &Args) -> Result<Exit, Failure> {
         }
         return Ok(Exit::Done);
     }
-    foreground::run(experiment, &args.foreground)
+    experiment.may_start_in_foreground(Timestamp::now())?;
+    let path = Some(args.file.as_path()).filter(|path| *path != Path::new("-"));
+    foreground::run(experiment, &args.foreground, Origin { through: "run", path })
 }

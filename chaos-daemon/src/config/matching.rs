@@ -8,9 +8,10 @@ use toml::Spanned;
 use super::{
     Problem, Section, experiment,
     section::closest,
-    value::{Peer, Ports, Protocol, Share, Span, Truth},
+    value::{Count, Host, Peer, Ports, Protocol, Redirect, Share, Span, Truth},
 };
 use crate::{
+    bpf::Feature,
     engine::has_state_of_flows,
     fault::{self, Fault, Field, Takes},
 };
@@ -20,12 +21,16 @@ use crate::{
 pub struct FaultSpec {
     /// Its name in metrics and reports: `name`, or the kind and its position.
     pub name: String,
+    /// Where its file says what it does.
+    pub place: Range<usize>,
     /// What it does.
     pub fault: Box<dyn Fault>,
     /// Which packets or calls.
     pub side: Side,
     /// How many of them.
     pub probability: Share,
+    /// How often it hits at most.
+    pub limit: Option<u32>,
     /// When it starts, from the start of the experiment.
     pub start_after: Duration,
     /// On and off by turns.
@@ -114,6 +119,7 @@ impl FaultSpec {
     ) -> Result<Self, Problem> {
         let section = &mut table;
         let kind = section.need::<String>("kind", &format!("\"{}\"", fault::KINDS[0].name()))?;
+        let place = kind.span();
         let Some(kind) = fault::KINDS.iter().find(|k| k.name() == kind.get_ref()) else {
             return Err(unknown_kind(&kind));
         };
@@ -125,29 +131,39 @@ impl FaultSpec {
             );
         }
         let (fault, packets) = kind.read(section)?;
+        let side = Side {
+            peers: section.list("peer")?.unwrap_or_default(),
+            exclude: section.list("exclude")?.unwrap_or_default(),
+            packets,
+            protocol: protocol(section, &*fault)?,
+        };
         let spec = Self {
             name: name.into_inner(),
+            place,
             fault,
-            side: Side {
-                peers: section.list("peer")?.unwrap_or_default(),
-                exclude: section.list("exclude")?.unwrap_or_default(),
-                packets,
-                protocol: section.get("protocol")?.map(Spanned::into_inner),
-            },
+            side,
             probability: section.get("probability")?.map_or(Share::ALL, Spanned::into_inner),
+            limit: section.get::<Count>("limit")?.map(|limit| limit.into_inner().0),
             start_after: start_after(section, duration)?,
             pulse: pulse(section, duration)?,
         };
         let span = table.span();
         table.finish()?;
+        in_time(&*spec.fault, duration)?;
         spec.can_match(span)?;
         Ok(spec)
     }
 }
 
 impl FaultSpec {
+    /// Whether anything is to be caught in the kernel's own functions.
+    pub fn catches_a_call(&self) -> bool {
+        self.fault.needs().iter().any(|need| matches!(need.feature, Feature::Call(_)))
+    }
+
     /// Refuses conditions that contradict each other: the fault would never hit, and look as if all were well.
     fn can_match(&self, span: Range<usize>) -> Result<(), Problem> {
+        self.can_be_redirected()?;
         if self.side.packets.new_only && self.side.protocol != Some(Protocol::Tcp) {
             return Err(Problem::at(
                 span,
@@ -160,9 +176,9 @@ impl FaultSpec {
             return Ok(());
         }
         let wrong = |message: &str, help: &str| Err(Problem::at(span, message, "can never match").help(help));
-        if self.fault.hooks() & hook::CONNECT != 0 {
+        if self.fault.asks().is_some() || self.fault.hooks() & hook::CONNECT != 0 {
             return wrong(
-                "nobody connects over icmp",
+                "calls are made over tcp and udp, and not over icmp",
                 "write protocol = \"tcp\" or \"udp\", or leave it out",
             );
         }
@@ -180,6 +196,60 @@ impl FaultSpec {
             );
         }
         Ok(())
+    }
+
+    /// Refuses far ends of a family whose calls cannot be sent elsewhere. Those behind a name, or behind a port alone, are
+    /// of either family, and are counted when they come.
+    fn can_be_redirected(&self) -> Result<(), Problem> {
+        let redirects = self.fault.redirects();
+        let Some(first) = redirects.first() else { return Ok(()) };
+        for peer in &self.side.peers {
+            let Host::Net(net) = &peer.get_ref().host else { continue };
+            let is_v4 = net.addr().is_ipv4();
+            let serves = |redirect: &Spanned<Redirect>| {
+                redirect.get_ref().address.is_none_or(|address| address.is_ipv4() == is_v4)
+            };
+            if !redirects.iter().any(serves) {
+                let (here, there) = if is_v4 { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
+                let message =
+                    format!("a call to {} is {here}, and cannot go to {}", peer.get_ref(), first.get_ref());
+                return Err(Problem::at(peer.span(), message, format!("cannot become {there}")).help(
+                    format!(
+                        "give `redirect` a list with one address of each family, or name {there} peers only"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The protocol that is asked for, or the only one that the fault can do something to.
+fn protocol(section: &mut Section<'_>, fault: &dyn Fault) -> Result<Option<Protocol>, Problem> {
+    let asked = section.get::<Protocol>("protocol")?;
+    let Some(only) = fault.protocol() else { return Ok(asked.map(Spanned::into_inner)) };
+    match asked {
+        Some(other) if *other.get_ref() != only => {
+            let message = format!("{} is for {only} alone", fault.kind());
+            Err(Problem::at(other.span(), message, "cannot be done to these").help(format!(
+                "write protocol = \"{only}\" or leave it out; kind = \"reject\" refuses packets of any protocol"
+            )))
+        }
+        _ => Ok(Some(only)),
+    }
+}
+
+/// Refuses a fault that would hit for the first time when all is over. Connections age before `start_after`, too.
+fn in_time(fault: &dyn Fault, duration: Duration) -> Result<(), Problem> {
+    match fault.earliest() {
+        Some((earliest, span)) if earliest.0 >= duration => {
+            let message = format!("connections would be cut after {earliest}, when the experiment is over");
+            Err(Problem::at(span, message, "not inside the time box").help(format!(
+                "the experiment lasts {}: cut earlier, or make `duration` longer",
+                Span(duration)
+            )))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -78,9 +78,9 @@ impl ConfigError {
         if *line == 0 { format!("{origin}: ") } else { format!("{origin}:{line}:{column}: ") }
     }
 
-    pub(super) fn unreadable(origin: &str, error: &std::io::Error) -> Self {
+    pub(crate) fn unreadable(origin: &str, what: &str, error: &std::io::Error) -> Self {
         Self {
-            message: format!("cannot read the experiment file: {error}"),
+            message: format!("cannot read {what}: {error}"),
             origin: printable(origin),
             line: 0,
             column: 0,
@@ -96,6 +96,13 @@ impl ConfigError {
     pub fn note(mut self: Box<Self>, note: &str) -> Box<Self> {
         self.help = Some(self.help.map_or_else(|| note.to_owned(), |help| format!("{help}\n{note}")));
         self
+    }
+
+    /// The mistake without its file; what was shown as unprintable stays so.
+    pub fn problem(&self) -> Problem {
+        let span = self.at.map(|at| at.offset()..at.offset() + at.len());
+        let Self { message, label, help, .. } = self;
+        Problem { message: message.clone(), label: label.clone(), help: help.clone(), span }
     }
 
     /// What is wrong, without the place.

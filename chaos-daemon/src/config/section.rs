@@ -23,15 +23,15 @@ pub struct Section<'i> {
 }
 
 impl<'i> Section<'i> {
-    /// The whole file.
+    /// A whole experiment file.
     pub fn file(text: &'i str) -> Result<Self, Problem> {
+        Self::titled(text, "the experiment")
+    }
+
+    /// A whole file; `title` is what errors call it.
+    pub fn titled(text: &'i str, title: &str) -> Result<Self, Problem> {
         let table = DeTable::parse(text).map_err(|e| toml_problem(&e, 0..0))?;
-        Ok(Self {
-            title: "the experiment".to_owned(),
-            span: 0..0,
-            table: table.into_inner(),
-            asked: Vec::new(),
-        })
+        Ok(Self { title: title.to_owned(), span: 0..0, table: table.into_inner(), asked: Vec::new() })
     }
 
     fn new(title: String, value: Spanned<DeValue<'i>>) -> Result<Self, Problem> {
@@ -91,7 +91,7 @@ impl<'i> Section<'i> {
     }
 
     /// A field that is most likely `key`, misspelt.
-    fn misspelt(&self, key: &'static str) -> Option<Problem> {
+    pub fn misspelt(&self, key: &'static str) -> Option<Problem> {
         let (written, _) =
             self.table.iter().find(|(written, _)| closest(written.get_ref(), &[key]).is_some())?;
         let name = written.get_ref();
@@ -101,9 +101,34 @@ impl<'i> Section<'i> {
         )
     }
 
+    /// Where the field `key` is, if it is there.
+    pub fn place_of(&self, key: &str) -> Option<Range<usize>> {
+        self.table.get(key).map(Spanned::span)
+    }
+
+    /// Whether the field `key` is there and is, or has in it, a text that begins so.
+    pub fn has_text_with(&self, key: &str, beginning: &str) -> bool {
+        let begins = |value: &DeValue<'_>| value.as_str().is_some_and(|text| text.starts_with(beginning));
+        self.table.get(key).is_some_and(|value| match value.get_ref() {
+            DeValue::Array(items) => items.iter().any(|item| begins(item.get_ref())),
+            single => begins(single),
+        })
+    }
+
     /// Whether the field `key` is there and is a list.
     pub fn is_list(&self, key: &str) -> bool {
         self.table.get(key).is_some_and(|value| value.get_ref().is_array())
+    }
+
+    /// Refuses a table in which the field `key` is not there, or an empty list: with `problem`, unless it is misspelt.
+    pub fn refuse_without(&self, key: &'static str, problem: Problem) -> Result<(), Problem> {
+        match self.table.get(key) {
+            None => Err(self.misspelt(key).unwrap_or(problem)),
+            Some(value) if matches!(value.get_ref(), DeValue::Array(items) if items.is_empty()) => {
+                Err(problem)
+            }
+            Some(_) => Ok(()),
+        }
     }
 
     /// Whether the field `key` is there and is a table.

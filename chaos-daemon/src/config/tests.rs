@@ -1,6 +1,10 @@
 //! What is accepted, and that everything else is refused at its place with what would be right.
 
+mod arbitrary;
 mod faults;
+mod probes;
+mod schedule;
+mod stops;
 
 use std::time::Duration;
 
@@ -52,8 +56,18 @@ fn reads_a_whole_experiment() {
 /// Replaces a line of the good file and expects a refusal: message, what is underlined, and part of the help.
 fn refused(line: &str, by: &str, message: &str, underlined: &str, help: &str) {
     assert!(GOOD.contains(line), "{line} is not in the good file");
-    let text = GOOD.replacen(line, by, 1);
-    let error = parse("x.toml", &text, "x").expect_err(by);
+    refused_whole(&GOOD.replacen(line, by, 1), message, underlined, help);
+}
+
+/// Likewise for an experiment of a minute with this fault alone.
+fn refused_alone(fields: &str, message: &str, underlined: &str, help: &str) {
+    let text = format!("duration = \"60s\"\n[target]\nhost = true\n[[fault]]\n{fields}\n");
+    refused_whole(&text, message, underlined, help);
+}
+
+fn refused_whole(text: &str, message: &str, underlined: &str, help: &str) {
+    let by = text;
+    let error = parse("x.toml", text, "x").expect_err(by);
     assert!(error.message().contains(message), "{by}\n got {}\nwant {message}", error.message());
     let (line_no, column) = error.place();
     let rest: String = text.lines().nth(line_no - 1).unwrap_or("").chars().skip(column - 1).collect();
@@ -99,7 +113,7 @@ fn refuses_unknown_fields_and_kinds() {
         "\"ECONREFUSED\"",
         "ECONNREFUSED",
     );
-    refused("errno = \"ECONNREFUSED\"", "", "no `errno`", "[[fault]]", "errno = ");
+    refused("errno = \"ECONNREFUSED\"", "", "neither `errno` nor `redirect`", "[[fault]]", "errno = ");
     refused(
         "errno = \"ECONNREFUSED\"",
         "erno = \"EIO\"",
@@ -134,7 +148,13 @@ fn refuses_what_can_never_match() {
         "leave out the ports",
     );
     let line = "errno = \"ECONNREFUSED\"";
-    refused(line, "errno = \"EIO\"\nprotocol = \"icmp\"", "nobody connects over icmp", "[[fault]]", "tcp");
+    refused(
+        line,
+        "errno = \"EIO\"\nprotocol = \"icmp\"",
+        "calls are made over tcp and udp",
+        "[[fault]]",
+        "tcp",
+    );
 }
 
 #[test]

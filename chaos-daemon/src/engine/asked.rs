@@ -10,6 +10,7 @@ use chaos_common::{
 };
 
 use super::interval::interval_of;
+use crate::config::{FaultSpec, value::Share};
 
 /// Asked against done.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -43,6 +44,15 @@ pub fn compare(rule: &Rule, hits: u64, draws: u64) -> Asked {
             Asked { share: Some(share), interval, done }
         }
     }
+}
+
+/// The share that a fault asks for in the long run, 0 to 1. One that hits the first of each connection asks for all of
+/// some.
+pub fn asked_share(spec: &FaultSpec) -> f64 {
+    let flows = spec.side.packets.flows.map_or(1.0, Share::fraction);
+    let mut rule = Rule { threshold: spec.probability.threshold(), ..Rule::default() };
+    spec.fault.encode(&mut rule);
+    compare(&rule, 0, 0).share.unwrap_or(1.0) * flows
 }
 
 /// The share that is hit in the long run, 0 to 1.

@@ -1,12 +1,20 @@
 //! Why an experiment does not start.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use super::slot::SlotError;
 use crate::{
     bpf::BpfError,
     config::{ConfigError, Experiment, Problem},
-    guard::capabilities::MissingCapabilities,
+    guard::{
+        capabilities::MissingCapabilities,
+        stop::{self, Refused},
+    },
+    load::Statistics,
+    measure::MeasureError,
+    resource::ResourceError,
     target::TargetError,
 };
 
@@ -22,9 +30,24 @@ pub enum StartError {
     /// The cgroup or a network namespace.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// A stop condition.
+    #[error(transparent)]
+    Condition(#[from] Refused),
     /// Too many experiments.
     #[error(transparent)]
     Slot(#[from] SlotError),
+    /// Somebody has halted it, or its time is over, before it began.
+    #[error("nothing was applied: {0}")]
+    NotNow(String),
+    /// Connections without traffic cannot be cut.
+    #[error(
+        "cannot end connections without traffic: {0}. It takes a kernel with CONFIG_INET_DIAG_DESTROY and its module \
+         tcp_diag; without `idle = true` connections are cut as soon as they show a packet"
+    )]
+    Connections(std::io::Error),
+    /// What acts from user space cannot do so here.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
     /// The kernel refused a program.
     #[error(transparent)]
     Bpf(#[from] BpfError),
@@ -41,5 +64,20 @@ pub(super) fn in_file(experiment: &Experiment, error: TargetError) -> StartError
             experiment.mistake(problem).into()
         }
         other => other.into(),
+    }
+}
+
+/// Looks at the stop conditions, once. A mistake in one of them gets its place.
+pub async fn check_stops(experiment: &Experiment, load: Option<Arc<Statistics>>) -> Result<(), StartError> {
+    match stop::check_once(experiment, load).await {
+        Ok(()) => Ok(()),
+        Err(Refused::Unknown { index, name, error: MeasureError::Mistake(what) }) => {
+            let span = experiment.stops.get(index).map_or(0..0, |spec| spec.span.clone());
+            let message = format!("the stop condition \"{name}\" can never be evaluated: {what}");
+            let problem = Problem::at(span, message, "this one")
+                .help("nothing would ever stop the experiment: put it right, or leave it out");
+            Err(experiment.mistake(problem).into())
+        }
+        Err(refused) => Err(refused.into()),
     }
 }

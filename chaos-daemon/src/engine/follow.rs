@@ -13,7 +13,8 @@ use std::{
 use super::{outcome::seconds, protect::Guard};
 use crate::{
     bpf::{BpfError, Fails, Feature, Object},
-    target::{Member, NetNs, Selection, own_namespace},
+    guard::forbidden::Forbidden,
+    target::{Member, NetNs, Selection, Target, own_namespace},
 };
 use serde::Serialize;
 
@@ -57,6 +58,11 @@ pub enum What {
         /// Why.
         error: String,
     },
+    /// A path leads elsewhere, or nowhere, and that cannot be followed: what it led to before goes on counting.
+    Unfollowed {
+        /// Why.
+        error: String,
+    },
     /// A host name could not be looked up: the last addresses stay.
     Unresolved {
         /// Which.
@@ -80,6 +86,9 @@ impl fmt::Display for What {
                 write!(f, "{name} is {} now", list.join(", "))
             }
             Self::TooMany { error } => write!(f, "the last addresses of all names stay in force: {error}"),
+            Self::Unfollowed { error } => {
+                write!(f, "what the paths led to before goes on counting, and nothing new: {error}")
+            }
             Self::Unresolved { name, error } => write!(f, "{name} keeps its addresses: {error}"),
         }
     }
@@ -125,15 +134,24 @@ pub struct Members {
     kept_out: BTreeSet<u64>,
     /// Cgroups that could not be attached to, by id.
     left_out: BTreeSet<u64>,
+    /// Those that may not be attached to.
+    forbidden: Forbidden,
     looked: Instant,
 }
 
 impl Members {
     /// Those that were found at the start.
-    pub fn new(selection: Selection, list: Vec<Member>, namespaces: &[Arc<NetNs>]) -> Self {
-        let namespaces = namespaces.iter().map(|namespace| namespace.inode).collect();
-        let (kept_out, left_out) = (BTreeSet::new(), BTreeSet::new());
-        Self { selection, list, namespaces, kept_out, left_out, looked: Instant::now() }
+    pub fn of(target: Target, forbidden: Forbidden) -> Self {
+        let Target { members, namespaces, selection, .. } = target;
+        Self {
+            selection,
+            list: members,
+            namespaces: namespaces.iter().map(|namespace| namespace.inode).collect(),
+            kept_out: BTreeSet::new(),
+            left_out: BTreeSet::new(),
+            forbidden,
+            looked: Instant::now(),
+        }
     }
 
     /// Their cgroups.
@@ -181,7 +199,14 @@ impl Members {
             changes.extend(left.into_iter().map(|member| What::Left(member.name)));
         }
         let known: BTreeSet<u64> = self.list.iter().map(|member| member.cgroup.id).collect();
-        let new: Vec<Member> = now.into_iter().filter(|member| !known.contains(&member.cgroup.id)).collect();
+        let mut new: Vec<Member> =
+            now.into_iter().filter(|member| !known.contains(&member.cgroup.id)).collect();
+        let is_forbidden = |member: &mut Member| self.forbidden.reached_by(&member.cgroup.name).is_some();
+        for member in new.extract_if(.., is_forbidden) {
+            if self.left_out.insert(member.cgroup.id) {
+                changes.push(What::LeftOut { name: member.name, error: "it is forbidden here".to_owned() });
+            }
+        }
         guard.look_at(object, new.iter().map(|member| &member.cgroup))?;
         for member in new {
             match object.attach_cgroup(&member.cgroup) {

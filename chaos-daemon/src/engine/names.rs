@@ -1,18 +1,14 @@
 //! Host names of peers to addresses: all of both families, or an error.
-//!
-//! A pure resolver and not the C library's, which cannot be linked statically. It reads /etc/hosts and
-//! /etc/resolv.conf.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use hickory_resolver::{
-    TokioResolver,
-    config::{LookupIpStrategy, ResolveHosts},
-    net::NetError,
-};
+use hickory_resolver::{TokioResolver, config::LookupIpStrategy, net::NetError};
 
 use super::tables::Addresses;
-use crate::config::{ConfigError, Experiment, Problem, value::Host};
+use crate::{
+    config::{ConfigError, Experiment, Problem, value::Host},
+    resolver::resolver,
+};
 
 /// Looks names up; made only when there is one to look up.
 struct Names {
@@ -22,14 +18,7 @@ struct Names {
 impl Names {
     /// Reads the system's configuration.
     fn from_system() -> Result<Self, NetError> {
-        let family = |strategy| {
-            let mut builder = TokioResolver::builder_tokio()?;
-            let options = builder.options_mut();
-            options.ip_strategy = strategy;
-            options.use_hosts_file = ResolveHosts::Always;
-            builder.build()
-        };
-        Ok(Self { families: [family(LookupIpStrategy::Ipv4Only)?, family(LookupIpStrategy::Ipv6Only)?] })
+        Ok(Self { families: [resolver(LookupIpStrategy::Ipv4Only)?, resolver(LookupIpStrategy::Ipv6Only)?] })
     }
 
     /// All addresses of `name`. A family without records is fine, both without is an empty set; a server that does not
@@ -62,7 +51,6 @@ pub fn excluded(experiment: &Experiment) -> BTreeSet<String> {
 /// stay, too. A name that has none any more, or cannot be looked up, keeps its last ones: answers with these, and why.
 pub async fn again(known: &mut Addresses, growing: &BTreeSet<String>) -> Vec<(String, String)> {
     let mut kept = Vec::new();
-    // Made anew each time, so that neither an old answer nor an old configuration is taken for the present.
     let resolver = match Names::from_system() {
         Ok(resolver) => resolver,
         Err(error) => return known.keys().map(|name| (name.clone(), error.to_string())).collect(),

@@ -1,6 +1,6 @@
 //! What an experiment did: asked against done, for people and as JSON.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::follow::Change;
 use chaos_common::{
@@ -10,7 +10,7 @@ use chaos_common::{
 use serde::Serialize;
 
 use super::asked::{Asked, compare};
-use crate::config::FaultSpec;
+use crate::{bpf::call::Way, config::FaultSpec, printable::printable};
 
 /// How an experiment ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -22,10 +22,32 @@ pub enum Ended {
     Interrupted(String),
     /// `kchaos halt`.
     Halted,
+    /// One of its stop conditions.
+    StopCondition {
+        /// Its name.
+        name: String,
+        /// Why it holds, in words.
+        why: String,
+    },
     /// The target's cgroup went away.
     TargetGone,
     /// The command that was the target ended by itself.
     CommandEnded(String),
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimeBox => f.write_str("ended"),
+            Self::Interrupted(by) => write!(f, "stopped by {by}"),
+            Self::Halted => f.write_str("halted by kchaos halt"),
+            Self::StopCondition { name, why } => {
+                write!(f, "stopped by its condition \"{}\" ({})", printable(name), printable(why))
+            }
+            Self::TargetGone => f.write_str("the target's cgroup went away (was it restarted?)"),
+            Self::CommandEnded(how) => write!(f, "the command ended by itself ({how})"),
+        }
+    }
 }
 
 /// Everything there is to say about a run.
@@ -46,6 +68,8 @@ pub struct Outcome {
     pub duration_seconds: f64,
     /// How long it ran, in seconds.
     pub ran_seconds: f64,
+    /// When it started: nanoseconds of the kernel's boot time.
+    pub started_ns: u64,
     /// Why it ended.
     pub ended: Ended,
     /// What was not done as it should be: second-best ways of this kernel, filters of others that run first.
@@ -62,6 +86,9 @@ pub struct Outcome {
     /// How packets waited that had to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub delay_lines: Vec<DelayLine>,
+    /// Calls that were caught in the kernel's own functions, and how.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<CaughtCall>,
     /// Packets that went into the delay line and never came out: those not due within a second after the end, and
     /// those that the line has lost.
     #[serde(skip_serializing_if = "is_none")]
@@ -77,6 +104,17 @@ pub struct DelayLine {
     pub network_namespace: u64,
     /// `fq`, in the kernel, or `tap`, in kchaos itself.
     pub way: &'static str,
+}
+
+/// How a call was caught.
+#[derive(Clone, Debug, Serialize)]
+pub struct CaughtCall {
+    /// Which: `read`, `open`, ...
+    pub call: &'static str,
+    /// `fmod_ret`, `lsm` or `syscall`.
+    pub way: Way,
+    /// The kernel's functions.
+    pub functions: Vec<String>,
 }
 
 /// What one fault did.
@@ -95,6 +133,9 @@ pub struct FaultOutcome {
     pub matched: u64,
     /// Of these, how many were hit.
     pub injected: u64,
+    /// When the last one was hit, in seconds since the start of the experiment, to the nanosecond.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_injected_seconds: Option<f64>,
     /// Packets that fitted and belong to no socket, so that nobody can say whose they are: not among `matched`, never
     /// hit.
     pub unattributed: u64,
@@ -114,11 +155,12 @@ pub struct FaultOutcome {
 }
 
 /// What a hit may come to instead of an injection: reasons that are found out after the draw.
-const AFTER_THE_DRAW: [Skip; 5] = [Skip::Shadow, Skip::Denied, Skip::Failed, Skip::Overflow, Skip::Lost];
+const AFTER_THE_DRAW: [Skip; 6] =
+    [Skip::Limit, Skip::Shadow, Skip::Denied, Skip::Failed, Skip::Overflow, Skip::Lost];
 
 impl FaultOutcome {
-    /// From what the kernel counted. `rule` is what it was told.
-    pub fn of(spec: &FaultSpec, rule: &Rule, counters: &Counters) -> Self {
+    /// From what the kernel counted since the boot time `started_ns`. `rule` is what it was told.
+    pub fn of(spec: &FaultSpec, rule: &Rule, counters: &Counters, started_ns: u64) -> Self {
         let skipped = |reason: Skip| counters.skipped[reason as usize];
         let hits = counters.injected + AFTER_THE_DRAW.into_iter().map(skipped).sum::<u64>();
         let draws = hits + skipped(Skip::Probability);
@@ -130,6 +172,9 @@ impl FaultOutcome {
             asked: share,
             matched: counters.matched,
             injected: counters.injected,
+            last_injected_seconds: (counters.injected > 0).then(|| {
+                Duration::from_nanos(counters.last_injected_ns.saturating_sub(started_ns)).as_secs_f64()
+            }),
             unattributed: counters.unattributed,
             skipped: Skip::ALL.iter().map(|reason| (reason.name(), skipped(*reason))).collect(),
             draws,

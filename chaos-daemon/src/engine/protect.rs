@@ -71,6 +71,11 @@ impl Guard {
         Ok(())
     }
 
+    /// The cgroups that are left alone, by name.
+    pub fn names(&self) -> Vec<String> {
+        if self.on { self.protected.names() } else { Vec::new() }
+    }
+
     /// What is protected and lives in a network namespace, as far as is known.
     pub fn inside(&self, namespace: &NetNs) -> Option<&ProtectedCgroup> {
         self.protected.inside(namespace).filter(|_| self.on)

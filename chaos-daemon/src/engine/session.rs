@@ -1,4 +1,6 @@
-//! One running experiment.
+//! One running experiment: its start, and what keeps it on. [`end`] is how it ends.
+
+mod end;
 
 use std::time::Duration;
 
@@ -6,35 +8,31 @@ use super::{
     boot_ns,
     error::{StartError, in_file},
     follow::{Changes, Members, What},
+    found::{Found, Options},
+    idle::{self, Idle},
     names,
-    outcome::{DelayLine, Ended, FaultOutcome, Outcome, seconds},
-    prepare::{describe, fresh_seed, needs, refuse_protected_target, remove_leftovers},
+    places::Places,
+    prepare::{describe, needs},
     protect::Guard,
     refresh::Names,
     slot::Slots,
-    tables::{Half, Tables},
+    tables::{Addresses, Tables},
 };
 use crate::{
-    bpf::{Attached, BpfError, Fails, Need, Object, Wanted},
+    bpf::{Attached, BpfError, Fails, Need, Object, Switch, Wanted},
     config::Experiment,
-    guard::{capabilities, files, protected::Protected},
     line::Room,
-    target::{Command, Hierarchy, OwnCgroup, Target},
+    resource::{Driver, Prepared},
+    target::{Cgroup, Command, OwnCgroup, Target},
 };
-use chaos_common::{control::LEASE_NS, counters::Counters, scope::FLAG_NAMESPACES};
+use chaos_common::{
+    control::LEASE_NS,
+    counters::Counters,
+    scope::{FLAG_NAMESPACES, FLAG_OURS_SPARED},
+};
 
 /// How often the lease is extended: often enough that a busy machine does not lose it.
 pub const LEASE_TICK: Duration = Duration::from_millis(200);
-
-/// How long packets that wait are still delivered after the end, those that are due by then.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// What the caller adds to the file.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Ports that kchaos itself listens on; their traffic is never hit.
-    pub own_ports: Vec<u16>,
-}
 
 /// An experiment that injects. Dropping it detaches everything.
 pub struct Session {
@@ -56,6 +54,11 @@ pub struct Session {
     /// Who was in the target at the start.
     picked: Vec<String>,
     names: Option<Names>,
+    addresses: Addresses,
+    idle: Idle,
+    places: Places,
+    /// What acts from user space.
+    resources: Driver,
     changes: Changes,
     started_ns: u64,
     // Dropped last: the command's cgroup goes when nothing is attached any more.
@@ -65,7 +68,7 @@ pub struct Session {
 
 /// The programs in their places, with tables that match nothing yet.
 fn attached(needs: &[Need], tables: &Tables, target: &Target, number: u32) -> Result<Object, BpfError> {
-    let mut object = Object::load(needs, tables.size().with_room())?;
+    let mut object = Object::load(needs, tables.size().with_room(), tables.uses())?;
     object
         .use_line(Wanted { number, room: Room { packets: tables.packets, bytes: tables.scope.line_bytes } });
     object.fill(tables)?;
@@ -75,60 +78,88 @@ fn attached(needs: &[Need], tables: &Tables, target: &Target, number: u32) -> Re
     for namespace in &target.namespaces {
         object.attach_namespace(namespace, Fails::Start)?;
     }
+    object.catch_calls()?;
     Ok(object)
+}
+
+pub(super) fn cgroups(target: &Target) -> impl Iterator<Item = &Cgroup> {
+    target.members.iter().map(|member| &member.cgroup)
+}
+
+fn is_empty(target: &Target) -> bool {
+    cgroups(target).all(|cgroup| cgroup.processes().pids.is_empty())
+}
+
+/// The processes of a target, as far as they must be looked at to know the file systems that they see.
+pub(super) fn processes<'a>(cgroups: impl Iterator<Item = &'a Cgroup>) -> Vec<i32> {
+    const MOST: usize = 512;
+    cgroups.flat_map(|cgroup| cgroup.processes().pids).take(MOST).collect()
 }
 
 impl Session {
     /// Looks everything up, loads and attaches everything, and arms it at the very end: all or nothing.
-    pub async fn start(experiment: Experiment, options: &Options) -> Result<Self, StartError> {
-        capabilities::check()?;
-        files::raise();
-        let addresses = names::of(&experiment).await?;
-        let seed = experiment.seed.unwrap_or_else(fresh_seed);
-        let mut target = super::resolve(&experiment, seed).await?;
-        let hierarchy = Hierarchy::find()?;
-        let cgroups = target.members.iter().map(|member| &member.cgroup);
-        let protected = Protected::find(&hierarchy, cgroups, options.own_ports.clone());
-        refuse_protected_target(&experiment, &target, &protected)?;
-        let mut tables = Tables::compile(&experiment, &addresses, &protected, seed, Half::FIRST)
-            .map_err(|p| experiment.mistake(p))?;
-        remove_leftovers(&target);
-        let slots = Slots::take(&experiment)?;
-        slots.put_into(&mut tables.scope);
-        if target.selection.is_of_namespaces() {
-            tables.scope.flags |= FLAG_NAMESPACES;
+    pub async fn start(experiment: Experiment, options: &Options<'_>) -> Result<Self, StartError> {
+        let Found { addresses, seed, mut target, hierarchy, protected, tables, slots } =
+            Found::by(&experiment, options).await?;
+        let mut object = attached(&needs(&experiment, &target.selection), &tables, &target, slots.number())?;
+        let places = Places::of(&experiment, &mut object, &tables.facts, &processes(cgroups(&target)))?;
+        let resources = Prepared::of(&experiment, cgroups(&target), options.spares_kchaos)?;
+        if let Some(may) = options.before_arming {
+            may(object.switch()?).map_err(StartError::NotNow)?;
         }
-
-        let needs = needs(&experiment, &target.selection);
-        let mut object = attached(&needs, &tables, &target, slots.number())?;
         let started_ns = boot_ns();
         object.arm(&tables, started_ns, started_ns + LEASE_NS)?;
-        let excluded = names::excluded(&experiment);
-        let on = !experiment.allow_protected;
+        let command = target.command.take();
         let mut session = Self {
             target: describe(&experiment, &target),
+            guard: Guard::new(protected, hierarchy, !experiment.allow_protected),
+            names: Names::start(&addresses, names::excluded(&experiment)),
             experiment,
             seed,
-            guard: Guard::new(protected, hierarchy, on),
-            found_empty: target.command.is_none()
-                && target.members.iter().all(|member| member.cgroup.processes().pids.is_empty()),
+            found_empty: command.is_none() && is_empty(&target),
             object,
             command: None,
             tables,
             picked: target.members.iter().map(|member| member.name.clone()).collect(),
-            members: Members::new(target.selection, target.members, &target.namespaces),
-            names: Names::start(&addresses, excluded),
+            members: Members::of(target, options.forbidden.clone()),
+            addresses,
+            idle: Idle::default(),
+            places,
+            resources: Driver::default(),
             changes: Changes::default(),
             started_ns,
             own_cgroup: None,
             slots,
         };
         // Last, so that its first call is hit like any other. Until it runs, its cgroup is empty and nothing is.
-        if let Some((words, own)) = target.command.take() {
+        if let Some((words, own)) = command {
             session.command = Some(own.start(&words).map_err(|e| in_file(&session.experiment, e))?);
             session.own_cgroup = Some(own);
         }
+        // Not before the command runs: nothing can be started in a cgroup that stands still.
+        let rules = session.tables.rules_from(started_ns);
+        session.resources = resources.begin(&rules, session.guard.names(), || session.object.switch())?;
+        session.cut_idle()?;
         Ok(session)
+    }
+
+    /// Cuts connections that no packet shows.
+    fn cut_idle(&mut self) -> Result<(), StartError> {
+        let faults = &self.experiment.faults;
+        if !faults.iter().any(|fault| fault.fault.cuts_idle()) || self.object.halted()? {
+            return Ok(());
+        }
+        let of_namespaces = self.tables.scope.flags & FLAG_NAMESPACES != 0;
+        let look = idle::Look {
+            faults,
+            rules: &self.tables.rules_from(self.started_ns),
+            names: &self.addresses,
+            protected: &self.guard.protected,
+            guarded: !self.experiment.allow_protected,
+            cgroups: (!of_namespaces).then(|| self.members.cgroups().collect()),
+            namespaces: &self.object.namespaces(),
+        };
+        self.idle.cut(&look).map_err(StartError::Connections)
     }
 
     /// The target in words.
@@ -160,6 +191,14 @@ impl Session {
         let changes = self.members.follow(&mut self.object, &mut self.guard)?;
         self.note(changes);
         self.follow_names()?;
+        let members = &self.members;
+        let unfollowed =
+            self.places.follow(&mut self.object, &self.tables.facts, || processes(members.cgroups()));
+        self.note(unfollowed.into_iter().collect());
+        self.resources.keep_alive(self.members.cgroups(), self.guard.names());
+        if let Err(error) = self.cut_idle() {
+            tracing::warn!("{error}");
+        }
         self.object.forget_lost()?;
         self.object.extend_lease(boot_ns() + LEASE_NS)?;
         Ok(Life::GoesOn)
@@ -175,9 +214,10 @@ impl Session {
         match Tables::compile(&self.experiment, &addresses, &self.guard.protected, self.seed, half) {
             Ok(mut tables) => {
                 self.slots.put_into(&mut tables.scope);
-                tables.scope.flags |= self.tables.scope.flags & FLAG_NAMESPACES;
+                tables.scope.flags |= self.tables.scope.flags & (FLAG_NAMESPACES | FLAG_OURS_SPARED);
                 self.object.replace(&tables, self.started_ns)?;
                 self.tables = tables;
+                self.addresses = addresses;
             }
             Err(problem) => {
                 self.note(vec![What::TooMany { error: problem.message }]);
@@ -193,6 +233,11 @@ impl Session {
         }
     }
 
+    /// What switches its faults off from any thread, however busy this one is.
+    pub fn switch(&self) -> Result<Switch, BpfError> {
+        self.object.switch()
+    }
+
     /// Where the programs sit, and by which ways.
     pub fn attached(&self) -> Attached {
         self.object.attached()
@@ -200,45 +245,14 @@ impl Session {
 
     /// What each fault has done so far, in file order.
     pub fn counters(&self) -> Result<Vec<Counters>, BpfError> {
-        self.object.counters(self.tables.rules.len())
-    }
-
-    /// Switches the faults off, detaches everything, and takes the final counts.
-    pub fn stop(&mut self, ended: Ended) -> Result<Outcome, BpfError> {
-        let ran = self.elapsed().min(self.experiment.duration);
-        let halted = self.object.halt();
-        // What waits is delivered when it is due; but the end is the end, and nobody wants to wait for minutes.
-        let drained = self.object.drain(LINGER);
-        let attached = self.object.attached();
-        let mut notes = attached.notes();
-        notes.extend(self.object.detach()?);
-        halted?;
-        drained?;
-        super::wait_for_running_programs();
-        let undelivered = self.object.waiting()?;
-        let counters = self.counters()?;
-        let faults = self.experiment.faults.iter().zip(&self.tables.rules).zip(&counters);
-        Ok(Outcome {
-            experiment: self.experiment.name.clone(),
-            hypothesis: self.experiment.hypothesis.clone(),
-            mode: self.experiment.mode.name(),
-            seed: self.seed,
-            target: self.target.clone(),
-            duration_seconds: seconds(self.experiment.duration),
-            ran_seconds: seconds(ran),
-            ended,
-            notes,
-            members: self.picked.clone(),
-            changes: self.changes.list.clone(),
-            more_changes: self.changes.more,
-            delay_lines: attached
-                .lines
-                .into_iter()
-                .map(|(network_namespace, way)| DelayLine { network_namespace, way: way.name() })
-                .collect(),
-            undelivered,
-            faults: faults.map(|((spec, rule), counters)| FaultOutcome::of(spec, rule, counters)).collect(),
-        })
+        let mut counters = self.object.counters(self.tables.rules.len())?;
+        for (sum, cut) in counters.iter_mut().zip(&self.idle.counts) {
+            sum.add(cut);
+        }
+        for (sum, acted) in counters.iter_mut().zip(&self.resources.counts()) {
+            sum.add(acted);
+        }
+        Ok(counters)
     }
 }
 
@@ -259,5 +273,7 @@ impl Drop for Session {
         if let Err(error) = self.object.halt() {
             tracing::debug!("halting while dropping: {error}");
         }
+        // Before the command ends, which could not if it stood still.
+        self.resources.stop();
     }
 }

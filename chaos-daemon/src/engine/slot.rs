@@ -3,7 +3,7 @@
 //! A packet passes several devices on its way out and is marked by the first that judges it. Experiments that run at the
 //! same time need marks of their own. The mark is a lock on a file in /run/kchaos, free again when its holder dies,
 //! however it dies; and not in use by any experiment that the kernel knows of, as a container has a /run of its own.
-//! The lower eight bits are left alone: Cilium keeps flags there, and classids that other filters leave are small.
+//! What does not look at packets at devices (connect and call faults, losses at the socket) takes none. The lower eight bits are left alone: Cilium keeps flags there, and classids that other filters leave are small.
 
 use std::{io::Write, path::PathBuf};
 
@@ -36,8 +36,8 @@ pub struct Slot {
 pub enum SlotError {
     /// All are in use.
     #[error(
-        "all {SLOTS} marks for packets are in use on this host: an experiment takes one, and two where a fault works on \
-         packets as they arrive (direction ingress or both); stop one (kchaos halt --all stops all, `kchaos clean` \
+        "all {SLOTS} marks for packets are in use on this host: an experiment with faults for packets takes one, and two \
+         where a fault works on packets as they arrive (direction ingress or both); stop one (kchaos halt --all stops all, `kchaos clean` \
          removes what killed ones have left)"
     )]
     Full,
@@ -77,10 +77,10 @@ fn bit(number: u32) -> u32 {
 }
 
 /// The marks of one experiment: one for packets on their way out, and another one for those on their way in if a fault
-/// may send them on from there once more.
+/// may send them on from there once more. None where no fault looks at packets at devices.
 #[derive(Debug)]
 pub struct Slots {
-    out: Slot,
+    out: Option<Slot>,
     arrival: Option<Slot>,
     line: bool,
 }
@@ -88,23 +88,27 @@ pub struct Slots {
 impl Slots {
     /// Takes what `experiment` needs.
     pub fn take(experiment: &Experiment) -> Result<Self, SlotError> {
+        let hooks = experiment.faults.iter().fold(0, |hooks, fault| hooks | fault.fault.hooks());
+        if hooks & (hook::EGRESS | hook::ARRIVAL) == 0 {
+            return Ok(Self { out: None, arrival: None, line: false });
+        }
         let used = bpf::marks_in_use();
         let out = Slot::take(used)?;
-        let at_arrival = experiment.faults.iter().any(|fault| fault.fault.hooks() & hook::ARRIVAL != 0);
+        let at_arrival = hooks & hook::ARRIVAL != 0;
         let arrival = if at_arrival { Some(Slot::take(used | out.tag())?) } else { None };
         let needs = experiment.faults.iter().flat_map(|fault| fault.fault.needs());
         let line = needs.into_iter().any(|need| need.feature == Feature::DelayLine);
-        Ok(Self { out, arrival, line })
+        Ok(Self { out: Some(out), arrival, line })
     }
 
-    /// The experiment's number on this host.
+    /// The experiment's number on this host; 0 for one without marks, which has no line to number.
     pub fn number(&self) -> u32 {
-        self.out.number
+        self.out.as_ref().map_or(0, |out| out.number)
     }
 
     /// Tells the programs.
     pub fn put_into(&self, scope: &mut Scope) {
-        scope.tag = self.out.tag();
+        scope.tag = self.out.as_ref().map_or(0, Slot::tag);
         scope.arrival_tag = self.arrival.as_ref().map_or(0, Slot::tag);
         if self.line {
             scope.line = line::index(self.number());

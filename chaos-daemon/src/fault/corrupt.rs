@@ -130,7 +130,7 @@ impl Fault for CorruptFault {
         }
     }
 
-    fn needs(&self) -> &'static [Need] {
+    fn needs(&self) -> &[Need] {
         packets::needs(self.direction)
     }
 }

@@ -185,7 +185,7 @@ impl Fault for DelayFault {
         text
     }
 
-    fn needs(&self) -> &'static [Need] {
+    fn needs(&self) -> &[Need] {
         packets::needs_to_wait(self.direction)
     }
 }

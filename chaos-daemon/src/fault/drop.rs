@@ -75,7 +75,7 @@ impl Fault for DropFault {
         format!("drop packets {}{}", self.direction, self.loss)
     }
 
-    fn needs(&self) -> &'static [Need] {
+    fn needs(&self) -> &[Need] {
         const EGRESS: Need = Feature::TcEgress.any_way();
         const INGRESS: Need = Feature::CgroupIngress.in_full();
         match self.direction {

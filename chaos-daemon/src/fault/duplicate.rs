@@ -60,7 +60,7 @@ impl Fault for DuplicateFault {
         format!("duplicate packets {}", self.direction)
     }
 
-    fn needs(&self) -> &'static [Need] {
+    fn needs(&self) -> &[Need] {
         // A copy of what arrives on lo has no route, and is lost but for the settings of lo that come with a line.
         match self.direction {
             Direction::Egress => packets::needs(self.direction),

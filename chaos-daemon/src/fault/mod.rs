@@ -2,25 +2,41 @@
 //!
 //! To add a kind: a file here, its line in [`KINDS`], and its counterpart in `chaos-ebpf/src/fault/`. Whatever else a
 //! kind must bring (a row in the demo, its fields for the command line) is a method of [`Kind`] or [`Fault`], so the
-//! compiler asks for it. What kinds for packets share is in [`packets`]. `docs/ADDING_A_FAULT.md` walks through it.
+//! compiler asks for it. What kinds for packets share is in [`packets`]; what those do that act from user
+//! space (their counterpart is in [`crate::resource`]), in [`resources`]. `docs/ADDING_A_FAULT.md` walks through it.
 
+pub mod call;
 pub mod connect;
 pub mod corrupt;
+pub mod cpu;
 pub mod delay;
 pub mod drop;
 pub mod duplicate;
+pub mod io;
+pub mod kill;
 mod loss;
+pub mod memory;
 mod packets;
+pub mod partition;
+pub mod pause;
 pub mod rate;
+pub mod reject;
 pub mod reorder;
+pub mod reset;
+pub mod resources;
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use chaos_common::rule::Rule;
+use toml::Spanned;
 
 use crate::{
     bpf::Need,
-    config::{Packets, Problem, Section},
+    config::{
+        Packets, Problem, Section,
+        value::{Protocol, Redirect, Span},
+    },
+    resource::Act,
 };
 
 /// All kinds, in the order of help texts and the demo.
@@ -31,7 +47,16 @@ pub const KINDS: &[&dyn Kind] = &[
     &reorder::Reorder,
     &duplicate::Duplicate,
     &corrupt::Corrupt,
+    &reset::Reset,
+    &reject::Reject,
+    &partition::Partition,
     &connect::Connect,
+    &call::Call,
+    &kill::Kill,
+    &pause::Pause,
+    &cpu::Cpu,
+    &memory::Memory,
+    &io::Io,
 ];
 
 /// The kind that is called so elsewhere.
@@ -54,6 +79,11 @@ pub trait Kind: Sync {
 
     /// Its own fields, beside those that every fault has.
     fn fields(&self) -> &'static [Field];
+
+    /// Whether it acts from user space, on processes and cgroups: it has no peer, no protocol, no packets or calls.
+    fn acts(&self) -> bool {
+        false
+    }
 
     /// Reads its own fields: the fault, and the conditions that only kinds for packets have ([`Packets::read`]; for
     /// calls the default).
@@ -103,7 +133,37 @@ pub trait Fault: fmt::Debug + Send + Sync {
     fn describe(&self) -> String;
 
     /// What the host's kernel must be able to do.
-    fn needs(&self) -> &'static [Need];
+    fn needs(&self) -> &[Need];
+
+    /// The only protocol that it can do something to.
+    fn protocol(&self) -> Option<Protocol> {
+        None
+    }
+
+    /// How long after its start it hits for the first time, and where that stands in the file.
+    fn earliest(&self) -> Option<(Span, Range<usize>)> {
+        None
+    }
+
+    /// What a call must be about, beside its far end and ports.
+    fn asks(&self) -> Option<&call::Asks> {
+        None
+    }
+
+    /// What it does from user space, if that is where it acts.
+    fn acts(&self) -> Option<Act> {
+        None
+    }
+
+    /// Whether connections without traffic are to be cut (`engine/idle.rs`).
+    fn cuts_idle(&self) -> bool {
+        false
+    }
+
+    /// Where calls go instead, and where that stands in the file.
+    fn redirects(&self) -> &[Spanned<Redirect>] {
+        &[]
+    }
 }
 
 #[cfg(test)]

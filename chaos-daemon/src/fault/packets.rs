@@ -46,6 +46,18 @@ pub const fn fields<const OWN: usize, const ALL: usize>(own: [Field; OWN]) -> [F
     all
 }
 
+/// The same without `direction`, for kinds that work both ways.
+pub const fn fields_both_ways<const OWN: usize, const ALL: usize>(own: [Field; OWN]) -> [Field; ALL] {
+    assert!(ALL == OWN + Packets::FIELDS.len(), "the list of fields has another length");
+    let mut all = [DIRECTION; ALL];
+    let mut i = 0;
+    while i < ALL {
+        all[i] = if i < OWN { own[i] } else { Packets::FIELDS[i - OWN] };
+        i += 1;
+    }
+    all
+}
+
 /// A field that is given once.
 pub const fn field(name: &'static str, value: &'static str, help: &'static str) -> Field {
     Field { name, value, help, takes: Takes::One }
@@ -126,7 +138,11 @@ mod tests {
         for kind in KINDS {
             let mut names: Vec<&str> = kind.fields().iter().map(|field| field.name).collect();
             let has = |name: &str| names.contains(&name);
-            assert_eq!(has("direction"), has("local_port") && has("flows") && has("new_only"), "{names:?}");
+            let of_packets = ["local_port", "flows", "new_only"].map(has);
+            // Some calls know their near port.
+            let of_calls = kind.name() == "call" && of_packets == [true, false, false];
+            let none = of_packets == [false; 3] || of_calls;
+            assert!(of_packets == [true; 3] || none && !has("direction"), "{names:?}");
             names.sort_unstable();
             let all = names.len();
             names.dedup();

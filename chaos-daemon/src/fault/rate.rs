@@ -154,7 +154,7 @@ impl Fault for RateFault {
         format!("limit packets {direction} to {rate} {per}, bursts of {burst}")
     }
 
-    fn needs(&self) -> &'static [Need] {
+    fn needs(&self) -> &[Need] {
         packets::needs_to_wait(self.direction)
     }
 }

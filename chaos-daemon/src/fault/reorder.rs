@@ -89,7 +89,7 @@ impl Fault for ReorderFault {
         format!("hold packets {} back for {}, out of order", self.direction, Span(self.delay))
     }
 
-    fn needs(&self) -> &'static [Need] {
+    fn needs(&self) -> &[Need] {
         packets::needs_to_wait(self.direction)
     }
 }

@@ -12,6 +12,10 @@ const INJECT: [Need; 3] = [
     (Capability::CAP_PERFMON, true, "let the verifier accept programs that read packets"),
 ];
 
+const CALLS: [Need; 1] = [(Capability::CAP_SYS_ADMIN, true, "catch calls in the kernel's own functions")];
+
+const KILL: [Need; 1] = [(Capability::CAP_KILL, false, "send signals to processes of others")];
+
 const HALT: [Need; 1] =
     [(Capability::CAP_SYS_ADMIN, true, "find the experiments of others and write to their maps")];
 
@@ -37,6 +41,16 @@ pub struct MissingCapabilities(pub Vec<String>);
 /// What injecting takes.
 pub fn check() -> Result<(), MissingCapabilities> {
     check_for(&INJECT)
+}
+
+/// What making calls fail takes besides.
+pub fn check_calls() -> Result<(), MissingCapabilities> {
+    check_for(&CALLS)
+}
+
+/// What sending signals takes besides.
+pub fn check_kill() -> Result<(), MissingCapabilities> {
+    check_for(&KILL)
 }
 
 /// What halting the experiments of others takes.

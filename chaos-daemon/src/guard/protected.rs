@@ -88,10 +88,26 @@ impl Protected {
 }
 
 impl Protected {
+    /// Whether a far end is protected by its address.
+    pub fn is_far_end(&self, address: IpAddr) -> bool {
+        self.peers.iter().any(|peer| peer.contains(&address))
+    }
+
+    /// The cgroups, by name.
+    pub fn names(&self) -> Vec<String> {
+        self.cgroups.values().map(|found| found.name.clone()).collect()
+    }
+
     /// What is protected and lives in a network namespace, as far as is known.
     pub fn inside(&self, namespace: &NetNs) -> Option<&ProtectedCgroup> {
         self.cgroups.values().find(|found| found.pids.iter().any(|pid| namespace.may_have_process(*pid)))
     }
+}
+
+/// Whether a process is to be left alone whatever its cgroup, as far as its name tells.
+pub fn is_process_protected(pid: i32) -> bool {
+    let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    pid == 1 || is_protected(comm.trim_end())
 }
 
 fn is_protected(comm: &str) -> bool {

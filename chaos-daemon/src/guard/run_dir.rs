@@ -3,8 +3,8 @@
 
 use std::{
     fs::{self, File},
-    io,
-    os::unix::fs::DirBuilderExt,
+    io::{self, Read, Seek},
+    os::unix::fs::{DirBuilderExt, FileExt},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -14,28 +14,35 @@ use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
 };
+use serde::{Serialize, de::DeserializeOwned};
 
-const DIR: &str = "/run/kchaos";
+/// The folder.
+pub const PATH: &str = "/run/kchaos";
 
 /// A lock that is free again when this is dropped, and when its holder dies, however it dies.
 pub type Lock = Flock<File>;
 
 /// Opens the file of a lock, making it and the folder if need be; the error names the path.
 pub fn open(name: &str) -> Result<File, (PathBuf, io::Error)> {
-    let dir = Path::new(DIR);
-    fs::DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(|e| (dir.to_owned(), e))?;
+    let dir = Path::new(PATH);
+    make().map_err(|e| (dir.to_owned(), e))?;
     let path = dir.join(name);
     File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(|e| (path, e))
 }
 
+/// Makes the folder.
+pub fn make() -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).recursive(true).create(PATH)
+}
+
 /// Removes the file of a lock. Who does so must keep others from taking it in between.
 pub fn remove(name: &str) -> io::Result<()> {
-    fs::remove_file(Path::new(DIR).join(name))
+    fs::remove_file(Path::new(PATH).join(name))
 }
 
 /// What follows `prefix` in the names of files there.
 pub fn with_prefix(prefix: &str) -> Vec<String> {
-    let entries = fs::read_dir(DIR).into_iter().flatten().flatten();
+    let entries = fs::read_dir(PATH).into_iter().flatten().flatten();
     let rest = |name: String| name.strip_prefix(prefix).map(ToOwned::to_owned);
     entries.filter_map(|entry| rest(entry.file_name().to_string_lossy().into_owned())).collect()
 }
@@ -59,10 +66,55 @@ pub fn lock(name: &str, patience: Duration) -> io::Result<Lock> {
             Err((_, Errno::EWOULDBLOCK)) => {
                 return Err(io::Error::new(
                     io::ErrorKind::TimedOut,
-                    format!("another kchaos holds {DIR}/{name} for more than {patience:?}; is it stopped?"),
+                    format!("another kchaos holds {PATH}/{name} for more than {patience:?}; is it stopped?"),
                 ));
             }
             Err((_, errno)) => return Err(errno.into()),
         }
+    }
+}
+
+/// What its holder has noted in the file of a lock. What was written only half is nothing: nothing is changed before it is
+/// noted.
+pub fn noted<T: DeserializeOwned + Default>(lock: &mut Lock) -> T {
+    let mut text = String::new();
+    let read = lock.rewind().and_then(|()| lock.read_to_string(&mut text));
+    read.ok().and_then(|_| serde_json::from_str(text.lines().next()?).ok()).unwrap_or_default()
+}
+
+/// Notes it there, in one write, which a signal does not cut in two; what was longer before ends at the line.
+pub fn note(lock: &Lock, what: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_string(what)? + "\n";
+    lock.write_all_at(text.as_bytes(), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt as _;
+
+    use nix::fcntl::{Flock, FlockArg};
+
+    use super::{Lock, note, noted};
+
+    fn lock() -> Lock {
+        let file = tempfile::tempfile().expect("a place for temporary files");
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).expect("nobody else has it")
+    }
+
+    #[test]
+    fn the_last_note_counts() {
+        let mut lock = lock();
+        assert!(noted::<Vec<u32>>(&mut lock).is_empty());
+        note(&lock, &[1, 2, 3]).expect("room");
+        assert_eq!(noted::<Vec<u32>>(&mut lock), [1, 2, 3]);
+        note(&lock, &[4]).expect("room");
+        assert_eq!((noted::<Vec<u32>>(&mut lock), noted::<Vec<u32>>(&mut lock)), (vec![4], vec![4]));
+    }
+
+    #[test]
+    fn half_a_note_is_none() {
+        let mut lock = lock();
+        lock.write_all_at(b"[1,2", 0).expect("room");
+        assert!(noted::<Vec<u32>>(&mut lock).is_empty());
     }
 }

@@ -18,6 +18,7 @@ use netlink_packet_route::{
 
 use super::LineError;
 use crate::{
+    guard::sysctl,
     rtnl::{Rtnl, device_name},
     target::{NetNs, inside},
 };
@@ -131,7 +132,7 @@ pub fn disable_ipv6(name: &str) -> io::Result<()> {
     match fs::read_to_string(&path) {
         Ok(value) if value.trim() == "1" => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        _ => fs::write(&path, "1"),
+        _ => sysctl::write(&path, "1"),
     }
 }
 

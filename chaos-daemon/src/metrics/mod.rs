@@ -9,8 +9,18 @@ use metrics::{Label, counter, describe_counter, describe_gauge, gauge, with_loca
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tokio::net::TcpListener;
 
+use crate::{
+    bpf::BpfError,
+    engine::Session,
+    guard::stop::Standing,
+    serve::{Places, not_taken, talk},
+};
+
+/// How many clients are served at a time: anybody on the host may ask.
+const CLIENTS: usize = 16;
+
 /// The `Content-Type` of the text format.
-const TEXT_FORMAT: (&str, &str) = ("content-type", "text/plain; version=0.0.4; charset=utf-8");
+pub const TEXT_FORMAT: (&str, &str) = ("content-type", "text/plain; version=0.0.4; charset=utf-8");
 
 /// What one scrape shows.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +31,23 @@ pub struct Snapshot {
     pub seconds_left: f64,
     /// Name, kind and counts of each fault.
     pub faults: Vec<(String, &'static str, Counters)>,
+    /// How each stop condition stands.
+    pub stops: Vec<Standing>,
+}
+
+impl Snapshot {
+    /// As of now.
+    pub fn of(session: &Session, stops: Vec<Standing>) -> Result<Self, BpfError> {
+        let faults = session.experiment.faults.iter().zip(session.counters()?);
+        Ok(Self {
+            experiment: session.experiment.name.clone(),
+            seconds_left: session.left().as_secs_f64(),
+            faults: faults
+                .map(|(fault, counters)| (fault.name.clone(), fault.fault.kind(), counters))
+                .collect(),
+            stops,
+        })
+    }
 }
 
 /// Renders snapshots in the text format.
@@ -45,16 +72,44 @@ impl Default for Exporter {
                 "Packets that fitted a fault and nobody can say whose they are; never hit."
             );
             describe_gauge!("kchaos_time_left_seconds", "What is left of the experiment's time box.");
+            describe_gauge!(
+                "kchaos_stop_condition_holds",
+                "Whether a stop condition held when it was last looked at."
+            );
+            describe_gauge!(
+                "kchaos_stop_condition_value",
+                "The number that a stop condition was last decided by."
+            );
+            describe_counter!(
+                "kchaos_stop_condition_errors_total",
+                "Looks at a stop condition that could not tell."
+            );
         });
         Self { recorder, handle }
     }
 }
 
 impl Exporter {
-    /// The text of one scrape.
+    /// The text of one scrape that shows one experiment.
     pub fn render(&self, snapshot: &Snapshot) -> String {
-        let Snapshot { experiment, seconds_left, faults } = snapshot;
-        with_local_recorder(&self.recorder, || {
+        self.note(snapshot);
+        self.text()
+    }
+
+    /// Whatever metrics are set by `work` are shown here.
+    pub fn with(&self, work: impl FnOnce()) {
+        with_local_recorder(&self.recorder, work);
+    }
+
+    /// Everything noted so far.
+    pub fn text(&self) -> String {
+        self.handle.render()
+    }
+
+    /// Notes the counts of one experiment.
+    pub fn note(&self, snapshot: &Snapshot) {
+        let Snapshot { experiment, seconds_left, faults, stops } = snapshot;
+        self.with(|| {
             gauge!("kchaos_time_left_seconds", "experiment" => experiment.clone()).set(*seconds_left);
             for (fault, kind, counters) in faults {
                 let labels = || {
@@ -73,8 +128,22 @@ impl Exporter {
                     counter!("kchaos_skipped_total", labels).absolute(counters.skipped[reason as usize]);
                 }
             }
+            for standing in stops {
+                show(experiment, standing);
+            }
         });
-        self.handle.render()
+    }
+}
+
+/// A condition that has not shown a number has no value.
+fn show(experiment: &str, standing: &Standing) {
+    let Standing { name, value, holds, errors } = standing;
+    let labels =
+        || vec![Label::new("experiment", experiment.to_owned()), Label::new("condition", name.clone())];
+    gauge!("kchaos_stop_condition_holds", labels()).set(f64::from(u8::from(*holds)));
+    counter!("kchaos_stop_condition_errors_total", labels()).absolute(*errors);
+    if let Some(value) = value {
+        gauge!("kchaos_stop_condition_value", labels()).set(*value);
     }
 }
 
@@ -89,9 +158,14 @@ where
     F: Fn() -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Result<String, String>> + Send + 'static,
 {
-    let app = Router::new().route("/metrics", get(answer::<F, R>)).with_state(scrape);
-    if let Err(error) = axum::serve(listener, app).await {
-        tracing::warn!("metrics are no longer served: {error}");
+    let (app, places) =
+        (Router::new().route("/metrics", get(answer::<F, R>)).with_state(scrape), Places::new(CLIENTS));
+    loop {
+        let place = places.take().await;
+        match listener.accept().await {
+            Ok((stream, _)) => talk(stream, app.clone(), place),
+            Err(error) => not_taken("the metrics", &error).await,
+        }
     }
 }
 
@@ -118,11 +192,18 @@ mod tests {
             experiment: "x".into(),
             seconds_left: 1.5,
             faults: vec![("drop-1".into(), "drop", counters)],
+            stops: vec![Standing {
+                name: "users are \"hurt\"".into(),
+                value: Some(0.5),
+                holds: true,
+                errors: 3,
+            }],
         };
         let exporter = Exporter::default();
         let _first = exporter.render(&snapshot);
         let text = exporter.render(&snapshot);
         let labels = "experiment=\"x\",fault=\"drop-1\",kind=\"drop\"";
+        let stop = r#"experiment="x",condition="users are \"hurt\"""#;
         for line in [
             format!("kchaos_matched_total{{{labels}}} 7"),
             format!("kchaos_injected_total{{{labels}}} 3"),
@@ -130,6 +211,9 @@ mod tests {
             format!("kchaos_skipped_total{{{labels},reason=\"probability\"}} 4"),
             format!("kchaos_skipped_total{{{labels},reason=\"deadline\"}} 0"),
             "kchaos_time_left_seconds{experiment=\"x\"} 1.5".to_owned(),
+            format!("kchaos_stop_condition_holds{{{stop}}} 1"),
+            format!("kchaos_stop_condition_value{{{stop}}} 0.5"),
+            format!("kchaos_stop_condition_errors_total{{{stop}}} 3"),
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }

@@ -1,6 +1,6 @@
 //! What an experiment would touch now: its processes, their sockets, the devices that its programs would sit on, the
-//! addresses behind its names. Everything is looked up and checked as for a real start; nothing is loaded, attached or
-//! started.
+//! addresses behind its names, and how its stop conditions stand. Everything is looked up and checked as for a real
+//! start; nothing is loaded, attached or started, but for programs that stop conditions run.
 
 mod sockets;
 
@@ -15,9 +15,12 @@ use serde::Serialize;
 pub use sockets::{Socket, State};
 
 use crate::{
-    config::{Experiment, Selector, value::Pick},
+    config::{Experiment, Selector, StopSpec, value::Pick},
     engine::{self, Addresses, StartError},
-    guard::protected::Protected,
+    guard::{
+        protected::Protected,
+        stop::{self, Looked, Verdict},
+    },
     target::{self, Hierarchy, Member, NetNs, TargetError, inside},
 };
 
@@ -46,6 +49,23 @@ pub struct Preview {
     pub interfaces: Vec<Interface>,
     /// The faults, with the addresses of their host names.
     pub faults: Vec<FaultSeen>,
+    /// The stop conditions, looked at once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stops: Vec<StopSeen>,
+}
+
+/// A stop condition, and how it stands.
+#[derive(Debug, Serialize)]
+pub struct StopSeen {
+    /// Its name.
+    pub condition: String,
+    /// When it holds, in words.
+    pub holds_when: String,
+    /// Whether it holds now; `None`: nobody can tell.
+    pub holds: Option<bool>,
+    /// Why it holds, or why nobody can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// A process of the target.
@@ -84,6 +104,9 @@ pub struct FaultSeen {
     pub effect: String,
     /// The far ends, as written.
     pub peers: Vec<String>,
+    /// What else must hold for a call, each as in the file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<String>,
     /// Those that are left alone.
     pub exclude: Vec<String>,
     /// Host names among them, and all their addresses.
@@ -97,6 +120,7 @@ pub async fn of(experiment: &Experiment) -> Result<Preview, StartError> {
     let seed = experiment.seed.unwrap_or_else(engine::fresh_seed);
     let hierarchy = Hierarchy::find()?;
     let (members, namespaces, protected) = target_of(experiment, &hierarchy, seed).await?;
+    engine::check_paths(experiment, members.iter().map(|member| &member.cgroup))?;
     let of_namespace = experiment.target.get_ref().selector.is_of_namespaces();
     let mut processes = processes(&hierarchy, &members, &protected);
     if of_namespace {
@@ -115,7 +139,21 @@ pub async fn of(experiment: &Experiment) -> Result<Preview, StartError> {
         processes,
         interfaces: interfaces(&namespaces)?,
         faults: faults(experiment, &names),
+        stops: stops(experiment).await,
     })
+}
+
+async fn stops(experiment: &Experiment) -> Vec<StopSeen> {
+    let looked = stop::look_once(experiment, None).await;
+    let seen = |(spec, looked): (&StopSpec, Looked)| {
+        let (holds, why) = match looked.verdict {
+            Verdict::Holds(why) => (Some(true), Some(why)),
+            Verdict::HoldsNot => (Some(false), None),
+            Verdict::Unknown(error) => (None, Some(error.to_string())),
+        };
+        StopSeen { condition: spec.name.clone(), holds_when: spec.describe(), holds, why }
+    };
+    experiment.stops.iter().zip(looked).map(seen).collect()
 }
 
 /// A command has no cgroup before it is started, and will be where kchaos is.
@@ -131,6 +169,7 @@ async fn target_of(
     let protected =
         Protected::find(hierarchy, target.members.iter().map(|member| &member.cgroup), Vec::new());
     engine::refuse_protected_target(experiment, &target, &protected)?;
+    engine::refuse_protected_redirects(experiment, &protected)?;
     Ok((target.members, target.namespaces, protected))
 }
 
@@ -186,6 +225,12 @@ fn interfaces(namespaces: &[Arc<NetNs>]) -> Result<Vec<Interface>, TargetError> 
     Ok(found)
 }
 
+fn conditions(fault: &crate::config::FaultSpec) -> Vec<String> {
+    let ports = &fault.side.packets.local_ports;
+    let ports = ports.iter().map(|ports| format!("local_port = {ports}"));
+    fault.fault.asks().iter().flat_map(|asks| asks.conditions()).chain(ports).collect()
+}
+
 fn faults(experiment: &Experiment, names: &Addresses) -> Vec<FaultSeen> {
     let seen = |fault: &crate::config::FaultSpec| {
         let peers = |list: &[toml::Spanned<crate::config::value::Peer>]| {
@@ -196,10 +241,15 @@ fn faults(experiment: &Experiment, names: &Addresses) -> Vec<FaultSeen> {
             crate::config::value::Host::Name(name) => Some((name.clone(), names.get(name)?.clone())),
             _ => None,
         });
+        let asks = fault.fault.asks();
         FaultSeen {
             fault: fault.name.clone(),
             effect: fault.fault.describe(),
-            peers: peers(&fault.side.peers),
+            peers: peers(&fault.side.peers)
+                .into_iter()
+                .chain(asks.iter().flat_map(|asks| asks.sockets()))
+                .collect(),
+            conditions: conditions(fault),
             exclude: peers(&fault.side.exclude),
             names: resolved.collect(),
         }

@@ -6,7 +6,7 @@ use std::{fs, iter};
 const LONGEST: usize = 64;
 
 /// The process, its parent, and so on up, as far as they can be seen.
-pub(super) fn of(pid: i32) -> impl Iterator<Item = i32> {
+pub fn of(pid: i32) -> impl Iterator<Item = i32> {
     iter::successors(Some(pid), |pid| parent(*pid)).take(LONGEST)
 }
 

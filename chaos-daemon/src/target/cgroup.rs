@@ -7,7 +7,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::TargetError;
+use super::{TargetError, cgroup_namespace};
 use crate::printable::printable;
 
 /// The mounted v2 hierarchy.
@@ -45,8 +45,10 @@ impl Hierarchy {
         let inode = std::fs::metadata(&mount)
             .map_err(|e| TargetError::io(format!("looking at {}", mount.display()), e))?
             .ino();
-        // The depth of a cgroup is counted from the real root; seen from a cgroup namespace it would be wrong.
-        if inode == ROOT_INODE { Ok(Self { mount }) } else { Err(TargetError::NotTheRoot(mount)) }
+        // The depth of a cgroup is counted from the real root; seen from a cgroup namespace it would be wrong. So would be
+        // the cgroups of processes, even where the whole hierarchy is mounted.
+        let is_whole = inode == ROOT_INODE && cgroup_namespace::other_than_ours().is_none();
+        if is_whole { Ok(Self { mount }) } else { Err(TargetError::NotTheRoot(mount)) }
     }
 
     /// One that is mounted somewhere else, or a directory like one.
@@ -109,7 +111,7 @@ pub struct Processes {
 
 impl Processes {
     /// Those in the cgroup whose directory this is, and below it.
-    pub(super) fn of(dir: &Path) -> Self {
+    pub fn below(dir: &Path) -> Self {
         let mut found = Self::default();
         collect(dir, &mut found);
         found
@@ -119,7 +121,7 @@ impl Processes {
 impl Cgroup {
     /// The processes in it and below it.
     pub fn processes(&self) -> Processes {
-        Processes::of(&self.path)
+        Processes::below(&self.path)
     }
 
     /// Whether its directory is still the same: a service that is restarted gets a new cgroup under the old name.
@@ -157,6 +159,12 @@ fn named_in(lines: &str) -> Option<&str> {
     lines.lines().find_map(|line| line.strip_prefix("0::"))
 }
 
+/// Whether a cgroup is another one, or below it; both by their paths below the root.
+pub fn is_within(name: &str, other: &str) -> bool {
+    let rest = name.strip_prefix(other.trim_end_matches('/'));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// The cgroups right below a cgroup.
 pub(super) fn children(dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
@@ -165,7 +173,17 @@ pub(super) fn children(dir: &Path) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{named_in, of_process};
+    use super::{is_within, named_in, of_process};
+
+    #[test]
+    fn a_cgroup_is_within_itself_and_those_above() {
+        for (name, other) in [("/a/b", "/a/b"), ("/a/b", "/a"), ("/a", "/"), ("/", "/")] {
+            assert!(is_within(name, other), "{name} {other}");
+        }
+        for (name, other) in [("/a", "/a/b"), ("/ab", "/a"), ("/", "/a"), ("/b/a", "/a")] {
+            assert!(!is_within(name, other), "{name} {other}");
+        }
+    }
 
     #[test]
     fn the_cgroup_of_a_process_is_that_of_the_v2_hierarchy() {

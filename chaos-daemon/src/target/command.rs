@@ -157,7 +157,7 @@ fn kill_all(path: &Path) {
     }
     // What is gone needs no freezing, and a frozen process can still be killed.
     let _gone = std::fs::write(path.join("cgroup.freeze"), "1");
-    for pid in Processes::of(path).pids {
+    for pid in Processes::below(path).pids {
         let _gone =
             nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
     }

@@ -5,6 +5,7 @@
 
 mod ancestors;
 mod cgroup;
+mod cgroup_namespace;
 mod command;
 mod containers;
 mod netns;
@@ -17,7 +18,9 @@ use std::{path::PathBuf, sync::Arc};
 use thiserror::Error;
 use toml::Spanned;
 
-pub use cgroup::{Cgroup, Hierarchy, Processes, of_process as cgroup_of_process};
+pub(crate) use ancestors::of as ancestors;
+pub use cgroup::{Cgroup, Hierarchy, Processes, is_within, of_process as cgroup_of_process};
+pub use cgroup_namespace::leave as leave_cgroup_namespace;
 pub(crate) use command::in_words;
 pub use command::{Command, Leftovers, OwnCgroup, remove_leftovers};
 use containers::Containers;
@@ -56,8 +59,9 @@ pub enum TargetError {
     NoHierarchy,
     /// Only a part of the hierarchy is visible.
     #[error(
-        "{0} is not the root of the cgroup hierarchy: kchaos runs in a cgroup namespace of its own. \
-         Start it in the host's (docker run --cgroupns=host, or hostPID and the host's /sys/fs/cgroup on Kubernetes)"
+        "{0} is not the root of the cgroup hierarchy, or kchaos runs in a cgroup namespace of its own and may not leave it. \
+         Start it in the host's (docker run --cgroupns=host, or hostPID, CAP_SYS_ADMIN and the host's /sys/fs/cgroup on \
+         Kubernetes)"
     )]
     NotTheRoot(PathBuf),
     /// The network namespace of a process of the target cannot be opened.

@@ -24,16 +24,10 @@ pub fn flip(skb: &Skb, rule: &Rule, ordinal: u64, protocol: u8, transport: u32) 
     }
     let Some((header, checksum)) = parse::data_after(skb, protocol, transport) else { return false };
     let (start, from) = (skb.network_offset(), transport + header);
-    // Short frames are padded behind the packet.
-    let Some(mut length) = skb.length().checked_sub(start + from) else { return false };
-    if let Some(rest) = parse::ip_length(skb).and_then(|ip| ip.checked_sub(from))
-        && rest < length
-    {
-        length = rest;
-    }
-    if length == 0 {
-        return false;
-    }
+    let length = match parse::rest(skb, from) {
+        Some(length) if length != 0 => length,
+        _ => return false,
+    };
     let mut done = 0;
     for n in 0..MAX_BITS {
         if u64::from(n) >= rule.numbers[BITS] {

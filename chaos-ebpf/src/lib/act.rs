@@ -9,6 +9,7 @@ use chaos_common::{
     corrupt::{DISCARDED, OUTCOME},
     counters::Skip,
     delay::LONGEST_NS,
+    lateness,
     rule::action,
 };
 
@@ -35,7 +36,26 @@ impl What {
     #[inline(always)]
     pub fn new(way: u32, flow: &Flow, transport: Transport) -> Self {
         let end = if flow.from_the_greater { FROM_THE_GREATER } else { 0 };
-        Self((way & 1) << 24 | end | u32::from(transport.protocol()) << 16 | transport.offset())
+        let piece = if transport.is_fragment() { PIECE } else { 0 };
+        Self((way & 1) << 24 | end | piece | u32::from(transport.protocol()) << 16 | transport.offset())
+    }
+
+    /// The number it is packed into, for functions that take plain numbers ([`super`]).
+    #[inline(always)]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// Whether the packet comes from the end with the greater hash (`chaos_common::flow`).
+    #[inline(always)]
+    pub const fn is_from_the_greater(self) -> bool {
+        self.0 & FROM_THE_GREATER != 0
+    }
+
+    /// Whether it is a piece of a datagram, the first or a later one.
+    #[inline(always)]
+    pub const fn is_piece(self) -> bool {
+        self.0 & PIECE != 0
     }
 
     /// Tells apart what goes each way in a connection, at each of the places where it is judged.
@@ -44,23 +64,35 @@ impl What {
         (self.0 >> 24 & 3) as u64
     }
 
+    /// 0 on its way out, or `chaos_common::line::WAY_IN`.
     #[inline(always)]
-    const fn way(self) -> u32 {
+    pub const fn way(self) -> u32 {
         self.0 >> 24 & 1
     }
 
+    /// IP protocol number.
     #[inline(always)]
-    const fn protocol(self) -> u8 {
+    pub const fn protocol(self) -> u8 {
         (self.0 >> 16) as u8
     }
 
+    /// Where its transport header begins, counted from the network header; 0 if it is not here.
     #[inline(always)]
-    const fn transport(self) -> u32 {
+    pub const fn transport(self) -> u32 {
         self.0 & 0xffff
     }
 }
 
+impl From<u32> for What {
+    /// What [`What::number`] has packed.
+    #[inline(always)]
+    fn from(number: u32) -> Self {
+        Self(number)
+    }
+}
+
 const FROM_THE_GREATER: u32 = 1 << 25;
+const PIECE: u32 = 1 << 26;
 
 /// In what rules want: how long the packet must wait, in ns.
 const WAIT: u64 = (1 << 56) - 1;
@@ -94,7 +126,7 @@ pub mod fate {
 /// Does what was noted: the program's answer, if the packet does not simply go on.
 #[inline(always)]
 pub fn act(skb: &Skb, flow: u64, what: What, lose: impl FnOnce() -> i32) -> Option<i32> {
-    if plan::count() == 0 && !plan::follows() {
+    if !kern::uses(action::LEAVES_ON_ITS_WAY) || plan::count() == 0 && !plan::follows() {
         return None;
     }
     // Calls side by side and not one in the other: all stacks together have 512 bytes.
@@ -108,8 +140,9 @@ pub fn act(skb: &Skb, flow: u64, what: What, lose: impl FnOnce() -> i32) -> Opti
     }
 }
 
+/// Whether the addresses of a packet on lo have been translated ([`receiver::kchaos_has_sender`]).
 #[inline(always)]
-fn has_no_sender(skb: &Skb, what: What) -> bool {
+pub fn has_no_sender(skb: &Skb, what: What) -> bool {
     receiver::kchaos_has_sender(skb.context(), what.protocol().into(), what.transport()) == 0
 }
 
@@ -117,6 +150,9 @@ fn has_no_sender(skb: &Skb, what: What) -> bool {
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn kchaos_carry_out(skb: *mut __sk_buff, flow: u64, what: u32, wanted: u64) -> u32 {
+    if !kern::uses(action::LEAVES_ON_ITS_WAY) {
+        return fate::GOES_ON;
+    }
     let (skb, what) = (&Skb::from(skb), What(what));
     if wanted & LOSE != 0 {
         kchaos_give_back(skb.context(), flow);
@@ -161,7 +197,7 @@ pub extern "C" fn kchaos_carry_out(skb: *mut __sk_buff, flow: u64, what: u32, wa
 /// a line, for which the settings of lo are made.
 #[inline(always)]
 fn copy_here(skb: &Skb, what: What, copy: bool) {
-    if copy {
+    if copy && kern::uses(1 << action::DUPLICATE) {
         let no_line = judge::scope().is_none_or(|scope| scope.line == 0);
         let lost = no_line && what.way() != 0 && skb.device() == LO && skb.ethertype() == ETHERTYPE_IPV4;
         let how = sent(!lost && fault::duplicate::send(skb, what.way()));
@@ -173,6 +209,9 @@ fn copy_here(skb: &Skb, what: What, copy: bool) {
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn kchaos_give_back(skb: *mut __sk_buff, flow: u64) -> u32 {
+    if !kern::uses(1 << action::RATE) {
+        return 0;
+    }
     let bytes = Skb::from(skb).wire_length();
     let mut number = 0;
     loop {
@@ -188,7 +227,8 @@ pub extern "C" fn kchaos_give_back(skb: *mut __sk_buff, flow: u64) -> u32 {
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn kchaos_give_back_one(number: u32, flow: u64, bytes: u32) -> u32 {
-    if u64::from(number) < plan::count()
+    if kern::uses(1 << action::RATE)
+        && u64::from(number) < plan::count()
         && let Some(Note { rule, .. }) = plan::get(number)
         && let Some(rule) = KCHAOS_RULES.get(rule)
         && rule.action == action::RATE
@@ -203,11 +243,13 @@ const fn sent(was: bool) -> u32 {
     if was { INJECTED } else { Skip::Failed as u32 }
 }
 
-/// When the packet is due, by the monotonic clock, and under which number the order of its connection is kept, or 0.
+/// When the line is to let the packet out, by the monotonic clock, and under which number the order of its connection is
+/// kept, or 0.
 #[inline(always)]
 fn release(flow: u64, what: What, now: u64, wanted: u64) -> (u64, u64) {
     let wait = wanted & WAIT;
-    let due = now.wrapping_add(if wait > LONGEST_NS { LONGEST_NS } else { wait });
+    let wait = if wait > LONGEST_NS { LONGEST_NS } else { wait };
+    let due = now.wrapping_add(wait.wrapping_sub(lateness::earlier(line::lateness(), wait)));
     if wanted & OUT_OF_ORDER != 0 || wanted & IN_ORDER == 0 {
         return (due, 0);
     }
@@ -218,6 +260,9 @@ fn release(flow: u64, what: What, now: u64, wanted: u64) -> (u64, u64) {
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn kchaos_wanted(skb: *mut __sk_buff, flow: u64, what: u32) -> u64 {
+    if !kern::uses(action::LEAVES_ON_ITS_WAY) {
+        return 0;
+    }
     let (mut wanted, mut number) = (if plan::follows() { IN_ORDER } else { 0 }, 0);
     loop {
         let one = kchaos_act(skb, number, flow, what);
@@ -241,21 +286,28 @@ pub extern "C" fn kchaos_wanted(skb: *mut __sk_buff, flow: u64, what: u32) -> u6
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn kchaos_act(skb: *mut __sk_buff, number: u32, flow: u64, what: u32) -> u64 {
-    if u64::from(number) >= plan::count() {
+    if !kern::uses(action::LEAVES_ON_ITS_WAY) || u64::from(number) >= plan::count() {
         return 0;
     }
     let (skb, what) = (&Skb::from(skb), What(what));
     let Some(Note { rule, ordinal, .. }) = plan::get(number) else { return 0 };
     let Some(rule) = KCHAOS_RULES.get(rule) else { return 0 };
     match rule.action {
-        action::DELAY => fault::delay::wait(rule, ordinal) & WAIT | IN_ORDER | HELD,
-        action::RATE => {
+        action::DELAY if kern::uses(1 << action::DELAY) => {
+            fault::delay::wait(rule, ordinal) & WAIT | IN_ORDER | HELD
+        }
+        action::RATE if kern::uses(1 << action::RATE) => {
             fault::rate::wait(rule, flow, kern::monotonic_ns(), skb.wire_length()) & WAIT | IN_ORDER | HELD
         }
-        action::REORDER => fault::reorder::wait(rule) & WAIT | OUT_OF_ORDER | HELD,
+        action::REORDER if kern::uses(1 << action::REORDER) => {
+            fault::reorder::wait(rule) & WAIT | OUT_OF_ORDER | HELD
+        }
         action::DUPLICATE => COPY,
         action::CORRUPT if rule.numbers[OUTCOME] == DISCARDED => LOSE | DONE,
-        action::CORRUPT if fault::corrupt::flip(skb, rule, ordinal, what.protocol(), what.transport()) => {
+        action::CORRUPT
+            if kern::uses(1 << action::CORRUPT)
+                && fault::corrupt::flip(skb, rule, ordinal, what.protocol(), what.transport()) =>
+        {
             DONE
         }
         _ => FAILED,
@@ -266,6 +318,9 @@ pub extern "C" fn kchaos_act(skb: *mut __sk_buff, number: u32, flow: u64, what: 
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn kchaos_send(skb: *mut __sk_buff) -> u32 {
+    if !kern::uses(action::WAITS) {
+        return 0;
+    }
     judge::scope().is_some_and(|scope| line::send(scope, &Skb::from(skb))).into()
 }
 
@@ -273,6 +328,9 @@ pub extern "C" fn kchaos_send(skb: *mut __sk_buff) -> u32 {
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn kchaos_check_in_copy(skb: *mut __sk_buff) -> u32 {
+    if !kern::uses(1 << action::DUPLICATE) {
+        return 0;
+    }
     line::check_in_copy(&Skb::from(skb)).into()
 }
 
@@ -280,6 +338,9 @@ pub extern "C" fn kchaos_check_in_copy(skb: *mut __sk_buff) -> u32 {
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn kchaos_check_in(skb: *mut __sk_buff, release: u64, connection: u64, what: u32) -> u32 {
+    if !kern::uses(action::WAITS) {
+        return Skip::Failed as u32 + 1;
+    }
     let Some(scope) = judge::scope() else { return Skip::Failed as u32 + 1 };
     let what = What(what);
     match line::check_in(scope, &Skb::from(skb), release, connection, what.way()) {

@@ -8,6 +8,7 @@ use core::arch::asm;
 use chaos_common::counters::{Counters, SKIPS, Skip};
 
 use super::kern;
+use crate::maps::KCHAOS_NOTED;
 
 /// Counts a match; answers how many this CPU has seen before.
 #[inline(always)]
@@ -27,11 +28,14 @@ pub fn unattributed(counters: *mut Counters) {
     unsafe { add_one(&raw mut (*counters).unattributed) }
 }
 
-/// Counts an injection.
+/// Counts an injection, and notes when it was.
 #[inline(always)]
 pub fn injected(counters: *mut Counters) {
     // SAFETY: as above.
-    unsafe { add_one(&raw mut (*counters).injected) }
+    unsafe {
+        add_one(&raw mut (*counters).injected);
+        (&raw mut (*counters).last_injected_ns).write_volatile(kern::boot_ns());
+    }
 }
 
 /// Counts a match that was not hit.
@@ -47,6 +51,15 @@ pub fn skipped_number(counters: *mut Counters, why: u32) {
     if index < SKIPS {
         // SAFETY: as above, and the index was just checked.
         unsafe { add_one((&raw mut (*counters).skipped).cast::<u64>().add(index)) }
+    }
+}
+
+/// Counts a connection that a table did not know, one of `chaos_common::scope::noted`.
+#[inline(always)]
+pub fn noted(table: u32) {
+    if let Some(total) = KCHAOS_NOTED.get_ptr_mut(table) {
+        // SAFETY: as above.
+        unsafe { add_one(total) }
     }
 }
 

@@ -4,9 +4,13 @@ use chaos_common::{
     draw,
     pattern::{self, INDEPENDENT},
     rule::Rule,
+    uses,
 };
 
-use super::state::{self, Of};
+use super::{
+    kern,
+    state::{self, Of},
+};
 
 /// Streams of random numbers of one match; the effects have others.
 const PATTERN: u64 = 0;
@@ -18,7 +22,7 @@ pub const EFFECT: u64 = 3;
 #[inline(always)]
 pub fn hits(rule: &Rule, ordinal: u64, flow: u64) -> bool {
     let pattern = rule.pattern;
-    if pattern == INDEPENDENT {
+    if !kern::uses(uses::PATTERNS) || pattern == INDEPENDENT {
         return draw::hit(rule.seed, ordinal, rule.threshold);
     }
     let number = |stream| draw::number(rule.seed, ordinal, PATTERN + stream);
@@ -32,4 +36,15 @@ pub fn hits(rule: &Rule, ordinal: u64, flow: u64) -> bool {
     state::of_rule(rule.counters, Of::Pattern, |state| {
         pattern::step(pattern, shares, threshold, state, drawn)
     })
+}
+
+/// Whether the rule has not hit as often yet as it may at all; if so, it has once more.
+#[inline(always)]
+pub fn is_within(rule: &Rule) -> bool {
+    let limit = rule.limit;
+    state::of_rule(
+        rule.counters,
+        Of::Hits,
+        |hits| if hits < limit { (hits + 1, true) } else { (hits, false) },
+    )
 }

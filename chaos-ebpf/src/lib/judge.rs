@@ -8,10 +8,11 @@ use aya_ebpf::EbpfContext;
 use chaos_common::{
     control,
     counters::{Counters, Skip},
-    draw, flow,
+    draw, flow, reset,
     rule::{FLAG_FLOWS, FLAG_NEW_ONLY, FLAG_SHADOW, Rule, action},
     scope::{self, Scope},
-    table::{MAX_CLAUSES, WORD_BITS, WORDS},
+    table::{MAX_CLAUSES, WORD_BITS},
+    uses,
     window::{self, Phase},
 };
 
@@ -36,6 +37,12 @@ impl Verdict {
         log::injected(ctx, self.rule.counters);
     }
 
+    /// The same where there is no context to log with.
+    #[inline(always)]
+    pub fn injected_unseen(&self) {
+        count::injected(self.counters);
+    }
+
     /// The effect could not take place.
     #[inline(always)]
     pub fn skipped(&self, why: Skip) {
@@ -49,10 +56,13 @@ pub struct Subject {
     pub found: Found,
     /// Id of the cgroup it belongs to; [`UNATTRIBUTED`] if nobody can say.
     pub cgroup: u64,
-    /// Its connection, if a rule asks for it.
-    pub flow: u64,
+    /// Of a packet, its connection, if a rule asks for it; of a call, the facts that hold for it
+    /// ([`chaos_common::call`]).
+    pub of: u64,
     /// Whether that has begun while the experiment ran.
     pub new: bool,
+    /// Whether the packet ends it by itself: a reset. Known only if a rule asks.
+    pub ends: bool,
 }
 
 /// The cgroup of a packet that belongs to no socket.
@@ -87,12 +97,15 @@ impl Judgement {
 #[inline(always)]
 pub fn judge(subject: &Subject) -> Judgement {
     let new = if subject.new { NEW } else { 0 };
+    let ends = if subject.ends { ENDS } else { 0 };
     let Found { rows, how, words } = subject.found;
-    Judgement(kchaos_judge(rows, how | new, words, subject.cgroup, subject.flow))
+    Judgement(kchaos_judge(rows, how | new | ends, words, subject.cgroup, subject.of))
 }
 
 /// Beside what [`Found::how`] says: the connection has begun while the experiment ran.
-const NEW: u32 = select::CALLERS_BIT;
+const NEW: u32 = select::CALLERS_BITS[0];
+/// Likewise: the packet ends it.
+const ENDS: u32 = select::CALLERS_BITS[1];
 /// Likewise, eight bits: the word of clauses to look at.
 const WORD_SHIFT: u32 = 8;
 /// Likewise, eight bits: what [`barrier`] says.
@@ -109,24 +122,24 @@ const LAST: u32 = 1 << 17;
 /// The answer of all rules. A global function (see [`super`]), like those below.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn kchaos_judge(rows: u64, how: u32, words: u64, cgroup: u64, flow: u64) -> u32 {
+pub extern "C" fn kchaos_judge(rows: u64, how: u32, words: u64, cgroup: u64, of: u64) -> u32 {
     let Some(scope) = scope() else { return 0 };
     let Some(fit) = Fit::of(rows, how) else { return 0 };
     let now = kern::boot_ns();
     let how = how | barrier(scope, &fit, cgroup, now) << BARRIER_SHIFT;
     let (mut words, mut answer) = (words, 0);
     // The bound is looked at last, here and below: Linux 5.10 takes a loop only if a jump closes it.
-    let mut rounds = 0;
+    let (mut rounds, most) = (0, kern::words());
     loop {
         let number = kern::lowest_bit(words) & 0xff;
-        let said = kchaos_word(rows, how | number << WORD_SHIFT, now, flow);
+        let said = kchaos_word(rows, how | number << WORD_SHIFT, now, of);
         answer = kern::forgotten((answer | said).into(), fit.summary) as u32;
         if said & LAST != 0 {
             return answer;
         }
         words = kern::forgotten(words & words.wrapping_sub(1), fit.summary);
         rounds += 1;
-        if words == 0 || rounds == WORDS {
+        if words == 0 || rounds >= most {
             return answer;
         }
     }
@@ -135,11 +148,11 @@ pub extern "C" fn kchaos_judge(rows: u64, how: u32, words: u64, cgroup: u64, flo
 /// Asks the rules of one word of clauses, lowest bit first, which is file order: their answer.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn kchaos_word(rows: u64, how: u32, now: u64, flow: u64) -> u32 {
+pub extern "C" fn kchaos_word(rows: u64, how: u32, now: u64, of: u64) -> u32 {
     let number = (how >> WORD_SHIFT) & 0xff;
     let Some(fit) = Fit::of(rows, how) else { return 0 };
     let (mut matching, excluding) = fit.word(number);
-    let (mut rounds, mut answer) = (0, 0);
+    let (mut rounds, mut answer, most) = (0, 0, kern::rules());
     loop {
         if matching == 0 {
             return answer;
@@ -148,13 +161,13 @@ pub extern "C" fn kchaos_word(rows: u64, how: u32, now: u64, flow: u64) -> u32 {
         let index = u32::from(fit.fields.rule_of[clause % MAX_CLAUSES]);
         let Some(rule) = KCHAOS_RULES.get(index) else { return answer };
         matching = kern::forgotten(matching & !rule.clauses & (matching - 1), fit.summary);
-        let said = kchaos_ask(index, now, how, flow, excluding);
+        let said = kchaos_ask(index, now, how, of, excluding);
         answer = kern::forgotten((answer | said).into(), fit.summary) as u32;
         if said & LAST != 0 {
             return answer;
         }
         rounds += 1;
-        if rounds == WORD_BITS {
+        if rounds >= most {
             return answer;
         }
     }
@@ -200,12 +213,56 @@ fn forbidden(scope: &Scope, fit: &Fit, cgroup: u64, now: u64) -> Option<Skip> {
     None
 }
 
+/// Whether the connection has not come to the point yet after which the rule cuts it.
+#[inline(always)]
+fn is_early(rule: &Rule, now: u64) -> bool {
+    if !kern::uses(uses::LIFE) || rule.action != action::RESET || !reset::looks_at_life(&rule.numbers) {
+        return false;
+    }
+    let (carried, fresh, age) = plan::life(now);
+    !reset::is_due(&rule.numbers, carried, fresh, age)
+}
+
+/// Why a rule does not hit a match: one more than the number of a [`Skip`], or 0.
+#[inline(always)]
+fn spared(rule: &Rule, now: u64, how: u32, flow: u64, ordinal: u64) -> u32 {
+    let barrier = how >> BARRIER_SHIFT & 0xff;
+    match window::phase(rule, now) {
+        Phase::Over => Skip::Deadline as u32 + 1,
+        Phase::Off => Skip::Window as u32 + 1,
+        Phase::On if barrier != NO_BARRIER => barrier,
+        Phase::On => {
+            if kern::uses(uses::FLOWS) && rule.flags & FLAG_NEW_ONLY != 0 && how & NEW == 0 {
+                Skip::OldFlow as u32 + 1
+            } else if kern::uses(uses::FLOWS)
+                && rule.flags & FLAG_FLOWS != 0
+                && (flow == flow::UNKNOWN || !draw::hit(rule.seed, flow, rule.flows))
+            {
+                Skip::Flow as u32 + 1
+            } else if is_early(rule, now) {
+                Skip::Early as u32 + 1
+            } else if !dice::hits(rule, ordinal, flow) {
+                Skip::Probability as u32 + 1
+            } else if kern::uses(uses::LIMITS) && rule.limit != 0 && !dice::is_within(rule) {
+                Skip::Limit as u32 + 1
+            } else if rule.flags & FLAG_SHADOW != 0 {
+                Skip::Shadow as u32 + 1
+            } else {
+                0
+            }
+        }
+    }
+}
+
 /// Asks one rule, unless one of its clauses is among those that exclude; counts what it says unless it hits.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn kchaos_ask(index: u32, now: u64, how: u32, flow: u64, excluding: u64) -> u32 {
+pub extern "C" fn kchaos_ask(index: u32, now: u64, how: u32, of: u64, excluding: u64) -> u32 {
     let Some(rule) = KCHAOS_RULES.get(index) else { return 0 };
-    if rule.exclude & excluding != 0 {
+    if rule.exclude & excluding != 0 || rule.facts & !of != 0 {
+        return 0;
+    }
+    if rule.action == action::RESET && how & ENDS != 0 {
         return 0;
     }
     let Some(counters) = KCHAOS_COUNTERS.get_ptr_mut(rule.counters) else { return 0 };
@@ -216,27 +273,9 @@ pub extern "C" fn kchaos_ask(index: u32, now: u64, how: u32, flow: u64, excludin
     }
     let seen = count::matched(counters);
     let ordinal = draw::ordinal(kern::cpu(), seen);
-    let goes_on = action::is_one_of(rule.action, action::LEAVES_ON_ITS_WAY);
-    let why = match window::phase(rule, now) {
-        Phase::Over => Skip::Deadline as u32 + 1,
-        Phase::Off => Skip::Window as u32 + 1,
-        Phase::On if barrier != NO_BARRIER => barrier,
-        Phase::On => {
-            if rule.flags & FLAG_NEW_ONLY != 0 && how & NEW == 0 {
-                Skip::OldFlow as u32 + 1
-            } else if rule.flags & FLAG_FLOWS != 0
-                && (flow == flow::UNKNOWN || !draw::hit(rule.seed, flow, rule.flows))
-            {
-                Skip::Flow as u32 + 1
-            } else if !dice::hits(rule, ordinal, flow) {
-                Skip::Probability as u32 + 1
-            } else if rule.flags & FLAG_SHADOW != 0 {
-                Skip::Shadow as u32 + 1
-            } else {
-                0
-            }
-        }
-    };
+    let goes_on =
+        kern::uses(action::LEAVES_ON_ITS_WAY) && action::is_one_of(rule.action, action::LEAVES_ON_ITS_WAY);
+    let why = spared(rule, now, how, of, ordinal);
     if why == 0 {
         if !goes_on {
             return ASKED | LAST | (index + 1);
@@ -247,7 +286,7 @@ pub extern "C" fn kchaos_ask(index: u32, now: u64, how: u32, flow: u64, excludin
         return ASKED;
     }
     count::skipped_number(counters, why - 1);
-    if why == Skip::Probability as u32 + 1 && action::is_one_of(rule.action, action::KEEPS_ORDER) {
+    if goes_on && why == Skip::Probability as u32 + 1 && action::is_one_of(rule.action, action::KEEPS_ORDER) {
         plan::follow();
     }
     if why == Skip::Shadow as u32 + 1 && !goes_on { ASKED | LAST } else { ASKED }

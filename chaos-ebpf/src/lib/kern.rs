@@ -9,7 +9,7 @@ use aya_ebpf::{
         bpf_ktime_get_boot_ns, bpf_ktime_get_ns,
     },
 };
-use chaos_common::bit;
+use chaos_common::{bit, uses::Uses};
 
 /// `CLOCK_BOOTTIME` in nanoseconds: runs on through suspend and does not follow wall-clock steps.
 #[inline(always)]
@@ -55,6 +55,43 @@ static KCHAOS_SETS_RETVAL: u32 = 1;
 pub fn sets_retval() -> bool {
     // SAFETY: a live static. Volatile: to the compiler it is a constant, to the loader it is not.
     unsafe { (&raw const KCHAOS_SETS_RETVAL).read_volatile() != 0 }
+}
+
+/// Whether all programs of the experiment may hold locks: `chaos_common::host::LOCKS`, written by the loader.
+#[unsafe(no_mangle)]
+static KCHAOS_LOCKS: u32 = 1;
+
+/// See [`KCHAOS_LOCKS`].
+#[inline(always)]
+pub fn locks() -> bool {
+    // SAFETY: a live static. Volatile: to the compiler it is a constant, to the loader it is not.
+    unsafe { (&raw const KCHAOS_LOCKS).read_volatile() != 0 }
+}
+
+/// What the rules of the experiment ask for, written by the loader.
+#[unsafe(no_mangle)]
+static KCHAOS_USES: Uses = Uses::ALL;
+
+/// Whether a rule of the experiment asks for any of these ([`Uses::what`]). Where none does the verifier never looks at what
+/// follows from it: so it is asked at the beginning of every function that is verified by itself, too.
+#[inline(always)]
+pub fn uses(any: u32) -> bool {
+    // SAFETY: a live static. Volatile: to the compiler it is a constant, to the loader it is not.
+    unsafe { (&raw const KCHAOS_USES.what).read_volatile() & any != 0 }
+}
+
+/// In how many words of clauses there are any: the verifier follows no more rounds than that.
+#[inline(always)]
+pub fn words() -> u32 {
+    // SAFETY: as above.
+    unsafe { (&raw const KCHAOS_USES.words).read_volatile() }
+}
+
+/// How many rules there are in one word at most, likewise.
+#[inline(always)]
+pub fn rules() -> u32 {
+    // SAFETY: as above.
+    unsafe { (&raw const KCHAOS_USES.rules).read_volatile() }
 }
 
 /// What earlier programs of this hook made of the call: 0 or a negative errno. A kernel that cannot tell

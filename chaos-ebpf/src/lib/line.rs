@@ -13,7 +13,8 @@ use aya_ebpf::{
 use chaos_common::{
     counters::Skip,
     draw::mix,
-    line::{BYTES_IN, BYTES_LOST, BYTES_OUT, WAY_IN, Waiting, id, stamp},
+    lateness,
+    line::{BYTES_IN, BYTES_LOST, BYTES_OUT, LATENESS, WAY_IN, Waiting, id, stamp},
     scope::Scope,
 };
 
@@ -161,6 +162,7 @@ pub fn check_out(skb: &Skb) -> i32 {
     if last {
         forget(number, &packet);
     }
+    learn(packet.release);
     skb.set_time(0);
     skb.set_mark(packet.mark);
     skb.set_priority(packet.priority);
@@ -210,6 +212,22 @@ fn next_number() -> u32 {
 fn total(number: u32) -> u64 {
     // SAFETY: the entry of a map. Volatile: other CPUs add to it.
     KCHAOS_LINE.get_ptr(number).map_or(0, |total| unsafe { total.read_volatile() })
+}
+
+/// By how much packets come out later than they were asked back, in ns.
+#[inline(always)]
+pub fn lateness() -> u64 {
+    total(LATENESS)
+}
+
+/// Learns from a packet that comes out now. Others may learn at the same time, and it does no harm if one of them is lost.
+#[inline(always)]
+fn learn(release: u64) {
+    if let Some(known) = KCHAOS_LINE.get_ptr_mut(LATENESS) {
+        let late = kern::monotonic_ns().saturating_sub(release);
+        // SAFETY: the entry of a map. Volatile: other CPUs write it, too.
+        unsafe { known.write_volatile(lateness::learn(known.read_volatile(), late)) }
+    }
 }
 
 #[inline(always)]

@@ -3,7 +3,7 @@
 use chaos_common::{
     counters::Skip,
     line::{WAY_IN, is_line},
-    rule::{action, hook},
+    rule::{Rule, action, hook},
     scope::FLAG_NAMESPACES,
 };
 
@@ -11,11 +11,12 @@ use super::{
     act::{self, What},
     flow,
     judge::{self, Judgement, Subject},
-    kern,
+    kern, life,
     parse::{self, Headers},
     plan,
     receiver::{self, Receiver},
-    select,
+    reply::outcome,
+    select, service,
     skb::Skb,
     target,
 };
@@ -40,9 +41,11 @@ pub fn egress(skb: &Skb) -> Option<i32> {
     let flow = flow::of_packet(scope, skb, &headers);
     let Headers { destination, transport, .. } = headers;
     let what = What::new(0, &flow, transport);
-    let found = select::of_packet(scope, hook::EGRESS, &destination, transport, true)?;
+    let own = select::rows_of(scope, hook::EGRESS, &destination, transport, true)?;
     plan::clear();
-    let judged = judge::judge(&Subject { found, cgroup, flow: flow.id, new: flow.new });
+    let found = service::or_of_service(skb, transport, own)?;
+    life::note(scope, skb, flow.id, what);
+    let judged = judge::judge(&Subject { found, cgroup, of: flow.id, new: flow.new, ends: flow.ends });
     // A packet that no rule fits stays as it came.
     if judged.was_asked() {
         skb.set_tag(tag | scope.tag);
@@ -76,7 +79,8 @@ pub fn arrival(skb: &Skb) -> Option<i32> {
     };
     let Some(cgroup) = cgroup else { return without_socket(skb, tag | scope.arrival_tag) };
     plan::clear();
-    let judged = judge::judge(&Subject { found, cgroup, flow: flow.id, new: flow.new });
+    life::note(scope, skb, flow.id, what);
+    let judged = judge::judge(&Subject { found, cgroup, of: flow.id, new: flow.new, ends: flow.ends });
     if judged.was_asked() && scope.arrival_tag != 0 {
         skb.set_tag(tag | scope.arrival_tag);
     }
@@ -107,18 +111,44 @@ pub fn ingress(skb: &Skb) -> Option<i32> {
     let flow = flow::of_packet(scope, skb, &headers);
     let Headers { source, transport, .. } = headers;
     let found = select::of_packet(scope, hook::INGRESS, &source, transport, false)?;
-    let subject = Subject { found, cgroup: skb.cgroup(), flow: flow.id, new: flow.new };
+    let subject = Subject { found, cgroup: skb.cgroup(), of: flow.id, new: flow.new, ends: false };
     drop_it(skb, &judge::judge(&subject), fault::drop::ingress)
 }
 
 /// Carries out what was decided at a device: the packet is lost, or what was noted is done to it.
 #[inline(always)]
 fn carry_out(skb: &Skb, judged: &Judgement, flow: u64, what: What, lose: impl Fn() -> i32) -> Option<i32> {
-    if let Some(answer) = drop_it(skb, judged, &lose) {
+    if let Some(verdict) = judged.verdict() {
+        match end(skb, verdict.rule, what) {
+            outcome::DONE => verdict.injected(skb),
+            outcome::UNTOUCHED => {
+                verdict.skipped(Skip::Failed);
+                return act::act(skb, flow, what, &lose);
+            }
+            _ => verdict.skipped(Skip::Failed),
+        }
         plan::settle_lost();
-        return Some(answer);
+        return Some(lose());
     }
     act::act(skb, flow, what, &lose)
+}
+
+/// Does what comes before the packet is lost: one of [`outcome`].
+#[inline(always)]
+fn end(skb: &Skb, rule: &Rule, what: What) -> u32 {
+    match rule.action {
+        action::DROP => outcome::DONE,
+        // What the kernel has noted about the translation of addresses stays on a packet that goes round on lo, and an
+        // answer would be taken for one more packet of the same way.
+        _ if kern::uses(action::ANSWERS) && skb.device() == act::LO && act::has_no_sender(skb, what) => {
+            outcome::UNTOUCHED
+        }
+        action::REJECT if kern::uses(1 << action::REJECT) => fault::reject::answer(skb, rule, what),
+        action::RESET if kern::uses(1 << action::RESET) => {
+            fault::reset::kchaos_cut(skb.context(), what.number())
+        }
+        _ => outcome::UNTOUCHED,
+    }
 }
 
 /// Loses the packet if the rule that hits says so, and counts it.

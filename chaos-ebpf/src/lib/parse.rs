@@ -19,8 +19,10 @@ pub const UDP: u8 = 17;
 const UDPLITE: u8 = 136;
 const SCTP: u8 = 132;
 const DCCP: u8 = 33;
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
+/// The protocol number of ICMP, and what `ICMPv6` is reported as.
+pub const ICMP: u8 = 1;
+/// The protocol number of `ICMPv6`.
+pub const ICMPV6: u8 = 58;
 
 /// Extension headers that are followed before the packet is given up. Real traffic has at most three.
 const MAX_EXTENSION_HEADERS: usize = 6;
@@ -46,6 +48,19 @@ impl Address {
     #[inline(always)]
     pub fn v6(a: &[u8; 16]) -> Self {
         Self { words: words_of(a), v6: true }
+    }
+
+    /// An IPv6 address as a socket has it, in four words that lie in memory in network order. An IPv4-mapped one
+    /// (`::ffff:a.b.c.d`, RFC 4291) reaches an IPv4 peer, and is matched as one.
+    #[inline(always)]
+    pub fn unmapped(words: [u32; 4]) -> Self {
+        if words[0] == 0 && words[1] == 0 && words[2] == 0x0000_ffffu32.to_be() {
+            return Self::v4(words[3].to_ne_bytes());
+        }
+        let [a, b, c, d] = words.map(u32::to_ne_bytes);
+        Self::v6(&[
+            a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3],
+        ])
     }
 }
 
@@ -75,6 +90,18 @@ impl Transport {
     #[inline(always)]
     const fn new(kind: u64, protocol: u8, offset: u32, ports: u32) -> Self {
         Self(kind << 56 | (protocol as u64) << 48 | (offset as u64 & 0xffff) << 32 | ports as u64)
+    }
+
+    /// The number it is packed into, for functions that take plain numbers.
+    #[inline(always)]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The same with another destination.
+    #[inline(always)]
+    pub const fn to(self, port: u16) -> Self {
+        Self(self.0 & !0xffff | port as u64)
     }
 
     #[inline(always)]
@@ -129,10 +156,36 @@ impl Transport {
         self.0 as u16
     }
 
+    /// What has no ports, nor any protocol.
+    #[inline(always)]
+    pub const fn none() -> Self {
+        Self::new(PORTLESS, 0, 0, 0)
+    }
+
+    /// What a socket looks like with these ports at its near and its far end.
+    #[inline(always)]
+    pub const fn of_socket(protocol: u8, near: u16, far: u16) -> Self {
+        Self::new(HERE, protocol, 0, (near as u32) << 16 | far as u32)
+    }
+
+    /// The same with another source.
+    #[inline(always)]
+    pub const fn with_source(self, port: u16) -> Self {
+        Self(self.0 & !0xffff_0000 | (port as u64) << 16)
+    }
+
     /// What a call looks like that names a far port and has no near one yet.
     #[inline(always)]
     pub const fn of_call(protocol: u8, port: u16) -> Self {
         Self::new(HERE, protocol, 0, port as u32)
+    }
+}
+
+impl From<u64> for Transport {
+    /// What [`Transport::number`] has packed.
+    #[inline(always)]
+    fn from(number: u64) -> Self {
+        Self(number)
     }
 }
 
@@ -156,6 +209,11 @@ fn ipv4(skb: &Skb) -> Option<Headers> {
     let h: [u8; 20] = skb.load(0)?;
     let header_len = u32::from(h[0] & 0x0f) * 4;
     if h[0] >> 4 != 4 || header_len < 20 {
+        return None;
+    }
+    // Larger than it can say, before it is cut up.
+    let length = u32::from(u16::from_be_bytes([h[2], h[3]]));
+    if length != 0 && length < header_len {
         return None;
     }
     let fragment_offset = u16::from_be_bytes([h[6], h[7]]) & 0x1fff;
@@ -195,8 +253,11 @@ fn is_of_the_link(icmpv6_type: u8) -> bool {
 
 #[inline(always)]
 fn icmpv6(skb: *mut __sk_buff, offset: u32) -> u64 {
-    match Skb::from(skb).load(offset) {
-        Some([kind]) if !is_of_the_link(kind) => Transport::new(PORTLESS, ICMP, offset, 0).0,
+    let skb = &Skb::from(skb);
+    match skb.load(offset) {
+        Some([kind]) if !is_of_the_link(kind) && rest(skb, offset + 1).is_some() => {
+            Transport::new(PORTLESS, ICMP, offset, 0).0
+        }
         _ => UNREADABLE,
     }
 }
@@ -254,9 +315,24 @@ pub fn ip_length(skb: &Skb) -> Option<u32> {
     if length == 0 { None } else { Some(length) }
 }
 
+/// How many bytes a packet has from `from` on, counted from its network header; `None` past its end. Without those that a
+/// short frame is padded with.
+#[inline(always)]
+pub fn rest(skb: &Skb, from: u32) -> Option<u32> {
+    let held = skb.length().checked_sub(skb.network_offset() + from)?;
+    match ip_length(skb) {
+        Some(ip) => {
+            let said = ip.checked_sub(from)?;
+            Some(if said < held { said } else { held })
+        }
+        None => Some(held),
+    }
+}
+
 /// How long the transport header is, and where in it the checksum is, for protocols that have data and one.
 #[inline(always)]
 pub fn data_after(skb: &Skb, protocol: u8, transport: u32) -> Option<(u32, u32)> {
+    const TCP_HEADER: u32 = 20;
     const TCP_LENGTH: u32 = 12;
     const TCP_CHECKSUM: u32 = 16;
     const UDP_HEADER: u32 = 8;
@@ -264,7 +340,8 @@ pub fn data_after(skb: &Skb, protocol: u8, transport: u32) -> Option<(u32, u32)>
     match protocol {
         TCP => {
             let [length] = skb.load(transport + TCP_LENGTH)?;
-            Some((u32::from(length >> 4) * 4, TCP_CHECKSUM))
+            let header = u32::from(length >> 4) * 4;
+            if header < TCP_HEADER { None } else { Some((header, TCP_CHECKSUM)) }
         }
         UDP => Some((UDP_HEADER, UDP_CHECKSUM)),
         _ => None,
@@ -275,12 +352,17 @@ pub fn data_after(skb: &Skb, protocol: u8, transport: u32) -> Option<(u32, u32)>
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn kchaos_ports(skb: *mut __sk_buff, protocol: u32, offset: u32) -> u64 {
-    let protocol = protocol as u8;
+    const PORTS: u32 = 4;
+    let (skb, protocol) = (&Skb::from(skb), protocol as u8);
     if !matches!(protocol, TCP | UDP | UDPLITE | SCTP | DCCP) {
-        return Transport::new(PORTLESS, protocol, offset, 0).0;
+        let there = rest(skb, offset).is_some();
+        return if there { Transport::new(PORTLESS, protocol, offset, 0).0 } else { UNREADABLE };
     }
-    match Skb::from(skb).load(offset) {
-        Some(ports) => Transport::new(HERE, protocol, offset, u32::from_be_bytes(ports)).0,
-        None => UNREADABLE,
+    match skb.load(offset) {
+        // Behind the end that the IP header says is what short frames are padded with.
+        Some(ports) if ip_length(skb).is_none_or(|length| length >= offset + PORTS) => {
+            Transport::new(HERE, protocol, offset, u32::from_be_bytes(ports)).0
+        }
+        _ => UNREADABLE,
     }
 }

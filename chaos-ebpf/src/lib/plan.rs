@@ -23,6 +23,16 @@ pub struct Plan {
     /// Not 0: a rule that keeps the order of connections did not hit the packet, which must not overtake those that it
     /// did.
     follows: u64,
+    /// How many bytes the packet's connection has carried, the packet's own among them, in the direction that has more.
+    carried: u64,
+    /// How many of them are the packet's own.
+    fresh: u64,
+    /// When that was seen first, by `CLOCK_BOOTTIME` in ns; far in the future if nobody knows.
+    since: u64,
+    /// Not 0: the packet's socket knows its far end by another address ([`super::service`]).
+    translated: u64,
+    /// The rows of that.
+    service: u64,
     notes: [Note; NOTES],
 }
 
@@ -46,8 +56,65 @@ pub fn clear() {
         unsafe {
             (&raw mut (*plan).count).write_volatile(0);
             (&raw mut (*plan).follows).write_volatile(0);
+            (&raw mut (*plan).carried).write_volatile(0);
+            (&raw mut (*plan).since).write_volatile(u64::MAX);
+            (&raw mut (*plan).translated).write_volatile(0);
         }
     }
+}
+
+/// Says that the packet's far end is a service, and its rows.
+#[inline(always)]
+pub fn set_service(rows: u64) {
+    if let Some(plan) = KCHAOS_PLAN.get_ptr_mut(0) {
+        // SAFETY: as above.
+        unsafe {
+            (&raw mut (*plan).service).write_volatile(rows);
+            (&raw mut (*plan).translated).write_volatile(1);
+        }
+    }
+}
+
+/// Whether that was said.
+#[inline(always)]
+pub fn is_translated() -> bool {
+    // SAFETY: as above.
+    KCHAOS_PLAN.get_ptr(0).is_some_and(|plan| unsafe { (&raw const (*plan).translated).read_volatile() != 0 })
+}
+
+/// The rows of the service.
+#[inline(always)]
+pub fn service() -> u64 {
+    // SAFETY: as above.
+    KCHAOS_PLAN.get_ptr(0).map_or(0, |plan| unsafe { (&raw const (*plan).service).read_volatile() })
+}
+
+/// Says what is known of the packet's connection.
+#[inline(always)]
+pub fn set_life(since: u64, carried: u64, fresh: u64) {
+    if let Some(plan) = KCHAOS_PLAN.get_ptr_mut(0) {
+        // SAFETY: as above.
+        unsafe {
+            (&raw mut (*plan).carried).write_volatile(carried);
+            (&raw mut (*plan).fresh).write_volatile(fresh);
+            (&raw mut (*plan).since).write_volatile(since);
+        }
+    }
+}
+
+/// How much the packet's connection has carried, how much of that the packet brings, and how old it is at `now`, in bytes
+/// and ns.
+#[inline(always)]
+pub fn life(now: u64) -> (u64, u64, u64) {
+    // SAFETY: as above.
+    KCHAOS_PLAN.get_ptr(0).map_or((0, 0, 0), |plan| unsafe {
+        let since = (&raw const (*plan).since).read_volatile();
+        (
+            (&raw const (*plan).carried).read_volatile(),
+            (&raw const (*plan).fresh).read_volatile(),
+            now.saturating_sub(since),
+        )
+    })
 }
 
 /// How many rules are noted.
@@ -115,6 +182,9 @@ pub fn get(number: u32) -> Option<Note> {
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn kchaos_settle(actions: u32, how: u32) -> u32 {
+    if !kern::uses(action::LEAVES_ON_ITS_WAY) {
+        return 0;
+    }
     let mut number = 0;
     loop {
         kchaos_settle_one(number, actions, how);
@@ -170,7 +240,7 @@ pub extern "C" fn kchaos_settle_one(number: u32, actions: u32, how: u32) -> u32 
 
 #[inline(always)]
 fn settle(number: u32, actions: Set, how: u32) {
-    if u64::from(number) >= count() {
+    if !kern::uses(action::LEAVES_ON_ITS_WAY) || u64::from(number) >= count() {
         return;
     }
     let Some(Note { rule, settled: 0, .. }) = get(number) else { return };

@@ -11,8 +11,10 @@ use aya_ebpf::{
     },
     helpers::generated::{bpf_sk_assign, bpf_sk_lookup_udp, bpf_sk_release, bpf_skc_lookup_tcp},
 };
+use chaos_common::rule::action;
 
 use super::{
+    kern,
     parse::{ETHERTYPE_IPV6, TCP, Transport, UDP},
     skb::Skb,
 };
@@ -156,7 +158,8 @@ pub extern "C" fn kchaos_has_sender(skb: *mut __sk_buff, protocol: u32, transpor
     const FLAGS: u32 = 13;
     const RST: u8 = 1 << 2;
     let skb = &Skb::from(skb);
-    if protocol != u32::from(TCP) || transport == 0 {
+    let matters = kern::uses(action::LEAVES_ON_ITS_WAY | action::ANSWERS);
+    if !matters || protocol != u32::from(TCP) || transport == 0 {
         return 1;
     }
     match skb.load(transport + FLAGS) {

@@ -3,7 +3,6 @@
 
 use chaos_common::{
     memo::{self, Memo},
-    rule::hook,
     scope::Scope,
     table::{Fields, Nodes, Row, RowId, ShortCut, WORDS, row_of},
 };
@@ -11,6 +10,7 @@ use chaos_common::{
 use super::{
     kern,
     parse::{Address, Transport},
+    plan,
 };
 use crate::maps::{KCHAOS_BLOCKS, KCHAOS_FIELDS, KCHAOS_MEMO, KCHAOS_ROWS, KCHAOS_SHORTCUT};
 
@@ -29,8 +29,10 @@ pub struct Found {
 const SECOND_HALF: u32 = 1 << 0;
 /// [`Found::how`]: the ports are in another fragment.
 const ELSEWHERE: u32 = 1 << 1;
+/// [`Found::how`]: the packet's socket knows its far end by another address, whose rows are in the plan.
+pub const TRANSLATED: u32 = 1 << 4;
 /// Left to others who hand the number on.
-pub const CALLERS_BIT: u32 = 1 << 2;
+pub const CALLERS_BITS: [u32; 2] = [1 << 2, 1 << 3];
 
 /// The rows of a packet or call.
 pub struct Fit {
@@ -40,6 +42,8 @@ pub struct Fit {
     pub summary: u64,
     address: &'static Row,
     far: &'static Row,
+    /// Those of the service, or the same once more.
+    service: (&'static Row, &'static Row),
     near: &'static Row,
     protocol: &'static Row,
     /// An exclusion must hold for the whole datagram, and leaving too much alone is the safe side. So where the ports
@@ -55,12 +59,19 @@ impl Fit {
         let number = |field: u32| ((rows >> (field * 16)) & 0xffff) as RowId;
         let (address, far) = (row(number(0))?, row(number(1))?);
         let (near, protocol) = (row(number(2))?, row(number(3))?);
-        let summary = address.summary & protocol.summary & far.summary & near.summary;
+        let service = if how & TRANSLATED == 0 {
+            (address, far)
+        } else {
+            let rows = plan::service();
+            (row(rows as RowId)?, row((rows >> 16) as RowId)?)
+        };
+        let ends = address.summary & far.summary | service.0.summary & service.1.summary;
+        let summary = ends & protocol.summary & near.summary;
         if summary == 0 {
             return None;
         }
         let elsewhere = how & ELSEWHERE != 0;
-        Some(Self { fields, summary, address, far, near, protocol, elsewhere })
+        Some(Self { fields, summary, address, far, service, near, protocol, elsewhere })
     }
 
     /// The clauses that match in a word, and those that exclude.
@@ -68,7 +79,9 @@ impl Fit {
     pub fn word(&self, number: u32) -> (u64, u64) {
         let word = number as usize % WORDS;
         let by_address = self.address.words[word];
-        let all = by_address & self.far.words[word] & self.near.words[word] & self.protocol.words[word];
+        let by_service = self.service.0.words[word] & self.service.1.words[word];
+        let ends = by_address & self.far.words[word] | by_service;
+        let all = ends & self.near.words[word] & self.protocol.words[word];
         (all & self.fields.matching[word], if self.elsewhere { by_address } else { all })
     }
 
@@ -76,8 +89,9 @@ impl Fit {
     #[inline(always)]
     pub fn protected(&self) -> bool {
         let word = self.fields.protected_word as usize % WORDS;
-        let fits = self.address.words[word] & self.far.words[word] & self.near.words[word];
-        fits & self.fields.protected != 0
+        let by_service = self.service.0.words[word] & self.service.1.words[word];
+        let ends = self.address.words[word] & self.far.words[word] | by_service;
+        ends & self.near.words[word] & self.fields.protected != 0
     }
 }
 
@@ -85,6 +99,18 @@ impl Fit {
 /// `None`: no clause.
 #[inline(always)]
 pub fn of_packet(
+    scope: &Scope,
+    hook: u32,
+    peer: &Address,
+    transport: Transport,
+    near_first: bool,
+) -> Option<Found> {
+    rows_of(scope, hook, peer, transport, near_first).filter(|found| found.words != 0)
+}
+
+/// The same, also of what fits no clause. `None`: there are no tables.
+#[inline(always)]
+pub fn rows_of(
     scope: &Scope,
     hook: u32,
     peer: &Address,
@@ -105,8 +131,13 @@ pub fn of_packet(
     }
     let rows = u64::from(address) | u64::from(far) << 16 | u64::from(near) << 32 | u64::from(protocol) << 48;
     let how = generation | elsewhere;
-    let words = words(scope, rows, how);
-    if words == 0 { None } else { Some(Found { rows, how, words }) }
+    Some(Found { rows, how, words: words(scope, rows, how) })
+}
+
+/// Whether two were found in the same tables.
+#[inline(always)]
+pub const fn are_of_one(how: u32, other: u32) -> bool {
+    (how ^ other) & SECOND_HALF == 0
 }
 
 /// The words in which a clause matches: as they were found before, or found now.
@@ -136,7 +167,7 @@ fn words(scope: &Scope, rows: u64, how: u32) -> u64 {
 #[unsafe(no_mangle)]
 pub extern "C" fn kchaos_words(rows: u64, how: u32) -> u64 {
     let Some(fit) = Fit::of(rows, how) else { return 0 };
-    let (mut left, mut found, mut rounds) = (fit.summary, 0, 0);
+    let (mut left, mut found, mut rounds, most) = (fit.summary, 0, 0, kern::words());
     // The bound is looked at last: Linux 5.10 takes a loop only if a jump closes it.
     loop {
         let rest = left & left.wrapping_sub(1);
@@ -144,7 +175,7 @@ pub extern "C" fn kchaos_words(rows: u64, how: u32) -> u64 {
         found = kern::forgotten(found | found_here, fit.summary);
         left = kern::forgotten(rest, fit.summary);
         rounds += 1;
-        if left == 0 || rounds == WORDS {
+        if left == 0 || rounds >= most {
             return found;
         }
     }
@@ -161,8 +192,8 @@ pub extern "C" fn kchaos_any(rows: u64, how: u32, number: u32) -> u64 {
 /// What a call to this address and port fits. Its near port is not known yet, so only clauses that do not ask for one
 /// can match: those that are found at port 0, which no clause names.
 #[inline(always)]
-pub fn of_call(scope: &Scope, peer: &Address, protocol: u8, port: u16) -> Option<Found> {
-    of_packet(scope, hook::CONNECT, peer, Transport::of_call(protocol, port), true)
+pub fn of_call(scope: &Scope, hook: u32, peer: &Address, protocol: u8, port: u16) -> Option<Found> {
+    of_packet(scope, hook, peer, Transport::of_call(protocol, port), true)
 }
 
 #[inline(always)]

@@ -4,10 +4,10 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{__sk_buff, bpf_hdr_start_off},
+    bindings::{__sk_buff, bpf_hdr_start_off, bpf_sock},
     helpers::generated::{
-        bpf_clone_redirect, bpf_skb_ancestor_cgroup_id, bpf_skb_cgroup_id, bpf_skb_load_bytes,
-        bpf_skb_load_bytes_relative,
+        bpf_clone_redirect, bpf_skb_ancestor_cgroup_id, bpf_skb_cgroup_id, bpf_skb_change_tail,
+        bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_skb_store_bytes,
     },
     programs::{SkBuffContext, TcContext},
 };
@@ -69,6 +69,13 @@ impl Skb {
     pub fn device(&self) -> u32 {
         // SAFETY: as above.
         unsafe { (*self.0).ifindex }
+    }
+
+    /// The socket that sends it, or that it was given to; null if there is none.
+    #[inline(always)]
+    pub fn socket(&self) -> *const bpf_sock {
+        // SAFETY: as above. Volatile: one load of the whole pointer, which the verifier knows.
+        unsafe { (&raw const (*self.0).__bindgen_anon_2.sk).read_volatile().cast_const() }
     }
 
     /// Whether it is for this host alone, by its link-layer address.
@@ -235,6 +242,37 @@ impl Skb {
         };
         // SAFETY: the kernel has filled it.
         if failed == 0 { Some(unsafe { bytes.assume_init() }) } else { None }
+    }
+
+    /// Writes at `offset` from its start, link-layer header included. A sum that a network card has made of all bytes
+    /// follows, but no checksum in a header.
+    #[inline(always)]
+    pub fn store<T: Copy>(&self, offset: u32, bytes: &T) -> Option<()> {
+        const RECOMPUTE_CSUM: u64 = 1;
+        self.store_with(offset, bytes, RECOMPUTE_CSUM)
+    }
+
+    /// The same where no such sum changes: the link-layer header is not in it, and changes that cancel each other out are
+    /// none.
+    #[inline(always)]
+    pub fn store_unseen<T: Copy>(&self, offset: u32, bytes: &T) -> Option<()> {
+        self.store_with(offset, bytes, 0)
+    }
+
+    #[inline(always)]
+    fn store_with<T: Copy>(&self, offset: u32, bytes: &T, flags: u64) -> Option<()> {
+        // SAFETY: a helper on the program's packet; what is written is as long as said.
+        let failed = unsafe {
+            bpf_skb_store_bytes(self.0, offset, (&raw const *bytes).cast(), size_of::<T>() as u32, flags)
+        };
+        if failed == 0 { Some(()) } else { None }
+    }
+
+    /// Cuts it off at this length, link-layer header included. It is one packet then, however many it was to be cut into.
+    #[inline(always)]
+    pub fn cut(&self, length: u32) -> Option<()> {
+        // SAFETY: a helper on the program's packet.
+        if unsafe { bpf_skb_change_tail(self.0, length, 0) } == 0 { Some(()) } else { None }
     }
 
     /// Sends a copy on from where the packet is: received by the device once more, or sent. It belongs to no socket.

@@ -8,8 +8,9 @@ use aya_ebpf::{
     bindings::bpf_spin_lock,
     helpers::generated::{bpf_spin_lock as lock, bpf_spin_unlock as unlock},
 };
-use chaos_common::draw::mix;
+use chaos_common::{draw::mix, scope::noted};
 
+use super::{count, kern};
 use crate::maps::{KCHAOS_FLOWSTAT, KCHAOS_STATE};
 
 /// The state of one rule.
@@ -19,6 +20,7 @@ pub struct State {
     reserved: u32,
     pattern: u64,
     effect: u64,
+    hits: u64,
 }
 
 /// What about a rule is remembered.
@@ -28,6 +30,8 @@ pub enum Of {
     Pattern,
     /// What its effect must know of the packets before: `chaos_common::delay` and `chaos_common::rate`.
     Effect,
+    /// How often it has hit, if that is limited.
+    Hits,
 }
 
 /// Goes from one state of a rule to the next by `step`, which answers with the new one and with what came of it. It must
@@ -35,11 +39,15 @@ pub enum Of {
 #[inline(always)]
 pub fn of_rule<T: Default>(counters: u32, of: Of, step: impl FnOnce(u64) -> (u64, T)) -> T {
     let Some(state) = KCHAOS_STATE.get_ptr_mut(counters) else { return T::default() };
+    if !kern::locks() {
+        return T::default();
+    }
     // SAFETY: the entry of a map, and the lock in it, which is held for as long as the numbers are used.
     unsafe {
         let word = match of {
             Of::Pattern => &raw mut (*state).pattern,
             Of::Effect => &raw mut (*state).effect,
+            Of::Hits => &raw mut (*state).hits,
         };
         lock(&raw mut (*state).lock);
         let (next, answer) = step(word.read_volatile());
@@ -55,7 +63,9 @@ pub fn of_flow<T>(counters: u32, flow: u64, step: impl FnOnce(u64) -> (u64, T)) 
     let key = mix(flow.wrapping_add(u64::from(counters)));
     let Some(state) = KCHAOS_FLOWSTAT.get_ptr_mut(key) else {
         let (next, answer) = step(0);
-        let _no_room = KCHAOS_FLOWSTAT.insert(key, next, 0);
+        if KCHAOS_FLOWSTAT.insert(key, next, 0).is_ok() {
+            count::noted(noted::STATE);
+        }
         return answer;
     };
     // SAFETY: the entry of a map. Volatile: other CPUs may write it, too.

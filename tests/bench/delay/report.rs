@@ -1,6 +1,6 @@
 //! The table of a run, on the terminal and as a document with what is to be known of the machine.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
 use super::rows::Row;
 
@@ -12,10 +12,18 @@ pub fn place(guest: bool) -> String {
     format!("{} with Linux {}", if guest { "guest" } else { "host" }, line.join("."))
 }
 
-/// The rows that a run elsewhere has written. What its machine's end cut off is left out.
+/// The rows that a run elsewhere has written. What its machine's end cut off is left out, and of what was measured twice
+/// the first.
 pub fn read(file: &Path) -> Vec<Row> {
     let text = fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    last_of_each(text.lines().filter_map(|line| serde_json::from_str(line).ok()))
+}
+
+fn last_of_each(rows: impl Iterator<Item = Row>) -> Vec<Row> {
+    let mut list: Vec<Row> = rows.collect();
+    let latest: BTreeMap<String, u32> = list.iter().map(|row| (row.section.clone(), row.attempt)).collect();
+    list.retain(|row| latest.get(&row.section) == Some(&row.attempt));
+    list
 }
 
 /// Rows under the headings of their sections.
@@ -43,6 +51,11 @@ pub fn plain(rows: &[Row], quick: bool) -> String {
         }
     }
     text
+}
+
+/// A row by itself.
+pub fn line(row: &Row, quick: bool) -> String {
+    format!("{}: {}: {} {}", row.place, row.what, row.value(), row.verdict(quick))
 }
 
 /// For `docs/benchmarks`.
@@ -100,7 +113,25 @@ fn busy_and_stolen(before: &str, now: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::busy_and_stolen;
+    use super::{Row, busy_and_stolen, last_of_each};
+    use crate::delay::rows::Bar;
+
+    #[test]
+    fn what_was_measured_again_replaces_all_of_it() {
+        let row = |section: &str, what: &str, attempt| Row {
+            place: String::new(),
+            section: section.into(),
+            what: what.into(),
+            value: None,
+            unit: String::new(),
+            bar: Bar::None,
+            attempt,
+        };
+        let rows =
+            [row("a", "lost of 9", 0), row("b", "x", 0), row("b", "lost of 9", 0), row("b", "lost of 8", 1)];
+        let left: Vec<String> = last_of_each(rows.into_iter()).into_iter().map(|row| row.what).collect();
+        assert_eq!(["lost of 9", "lost of 8"], left[..]);
+    }
 
     #[test]
     fn what_was_stolen_is_a_share_of_what_was_asked_for() {

@@ -30,6 +30,8 @@ pub struct Row {
     pub unit: String,
     /// Its bar.
     pub bar: Bar,
+    /// How often it had been measured before.
+    pub attempt: u32,
 }
 
 /// By how much a bar may be missed in the short version: other things run beside it.
@@ -107,6 +109,8 @@ pub struct Rows {
     report: Option<File>,
     /// All so far.
     pub list: Vec<Row>,
+    /// How often what is measured now was measured before.
+    pub attempt: u32,
 }
 
 impl Rows {
@@ -115,7 +119,7 @@ impl Rows {
         // It may be a serial port, which must not become our terminal.
         let open = |path| File::options().create(true).append(true).custom_flags(libc::O_NOCTTY).open(path);
         let report = env::var_os("KCHAOS_REPORT").map(|path| open(path).expect("the report can be written"));
-        Self { place, section: "", report, list: Vec::new() }
+        Self { place, section: "", report, list: Vec::new(), attempt: 0 }
     }
 
     /// The measurement that what follows belongs to.
@@ -133,6 +137,7 @@ impl Rows {
             value: value.into(),
             unit: unit.to_owned(),
             bar,
+            attempt: self.attempt,
         };
         eprintln!("bench      {}: {} {}", row.what, row.value(), row.verdict(false));
         if let Some(file) = &mut self.report {
@@ -167,6 +172,7 @@ mod tests {
             value,
             unit: "ms".into(),
             bar,
+            attempt: 0,
         };
         assert!(row(None, Bar::None).met(false));
         assert!(!row(None, Bar::Below(1.0)).met(true));

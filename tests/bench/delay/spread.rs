@@ -6,7 +6,6 @@
 use std::{path::Path, time::Duration};
 
 use kchaos_tests::{
-    slow,
     spread::{Shape, Spread},
     statistics::{SIGNIFICANCE, kolmogorov_smirnov, percentile},
 };
@@ -24,14 +23,11 @@ const FLOWS: usize = 2_000;
 /// Measures every distribution.
 pub fn run(pair: &Pair, options: &Options, rows: &mut Rows) {
     rows.section("distribution: Kolmogorov and Smirnov's test of delays with jitter");
-    // A slow machine adds more by itself, which shows first at the sharp edge of Pareto's distribution.
-    let delay = 100 * u64::from(slow().min(8));
+    // Long against what a machine adds by itself that is slow, or that others take time from: that shows first at the sharp
+    // edge of Pareto's distribution.
+    let delay = 800;
     let fixed = Asked::fixed(delay);
-    let count = match (options.quick, slow() > 1) {
-        (false, false) => 20_000,
-        (false, true) | (true, false) => 10_000,
-        (true, true) => 3_000,
-    };
+    let count = if options.quick { 3_000 } else { 10_000 };
     for way in options.ways().into_iter().filter(|way| *way != Way::None) {
         let base = percentile(&sample(pair, way, &fixed, 2_000), 0.5);
         rows.show(format!("{way:?}: {delay} ms without jitter, median"), base, "ms");
@@ -69,7 +65,7 @@ fn has(shape: Shape) -> bool {
 fn sample(pair: &Pair, way: Way, asked: &Asked, count: u64) -> Vec<f64> {
     let receiver = Receiver::new(pair);
     let standing = Standing::put(way, pair, &receiver, asked);
-    let every = Duration::from_micros(if slow() > 1 { 1_000 } else { 250 });
+    let every = Duration::from_millis(1);
     let packets = Packets { count, every, flows: FLOWS, size: 64, within: None };
     packets.start(pair, &receiver).wait();
     let arrivals = receiver.take(count, Duration::from_millis(20 * asked.delay));

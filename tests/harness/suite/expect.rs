@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use chaos_daemon::bpf::Feature;
 use serde::Deserialize;
 
-use super::Facts;
+use super::{Facts, Test};
 
 /// Lines of kernels, with what each can do. Compiled in, because guests do not have the file.
 const TABLE: &str = include_str!("../../expectations.toml");
+
+/// The line of kernels whose guest must have the large servers.
+const SERVERS_ON: &str = "6.12";
 
 /// How well a kernel can do something.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,8 +39,18 @@ pub enum Need {
     Guest,
     /// containerd, dnsmasq and the like, which guests do not have.
     Services,
-    /// To be run once: what it tests is the same arithmetic on every kernel, and guests are slow.
+    /// Postgres, Redis, nginx and their clients, which are on the host and in one guest only.
+    Servers,
+    /// Cgroup v2 with the controllers cpu, memory and io, which guests have.
+    Controllers,
+    /// To be run on this machine: what it tests is the same on every kernel, and guests are slow. Those that do not share
+    /// ([`Facts::spread`]) run it all the same.
     Once,
+    /// To be run on this machine and in one of the guests: each guest of a run has its share of these tests, and with
+    /// `--whole` all of them.
+    Spread,
+    /// Nothing: on this machine it runs beside others of this kind (`suite::together`).
+    Together,
 }
 
 impl Need {
@@ -47,7 +60,11 @@ impl Need {
             Self::Any(feature) | Self::Full(feature) => feature.id(),
             Self::Guest => "guest",
             Self::Services => "services",
+            Self::Servers => "servers",
+            Self::Controllers => "controllers",
             Self::Once => "once",
+            Self::Spread => "spread",
+            Self::Together => "together",
         }
     }
 
@@ -56,15 +73,28 @@ impl Need {
         match self {
             Self::Any(feature) => level(feature) >= Level::Degraded,
             Self::Full(feature) => level(feature) == Level::Yes,
-            Self::Guest | Self::Services | Self::Once => false,
+            Self::Guest
+            | Self::Services
+            | Self::Servers
+            | Self::Controllers
+            | Self::Once
+            | Self::Spread
+            | Self::Together => false,
         }
     }
 
-    fn met_here(self, facts: &Facts) -> bool {
+    fn met_here(self, test: &Test, facts: &Facts) -> bool {
         match self {
             Self::Guest => facts.guest,
             // `cargo xtask setup` installs it where it is missing.
-            Self::Services | Self::Once => !facts.guest,
+            Self::Services => !facts.guest,
+            Self::Once => !facts.guest || facts.spread.is_empty(),
+            Self::Spread => {
+                !facts.guest || falls_to(test, &facts.spread).is_none_or(|line| line == facts.line)
+            }
+            Self::Together => true,
+            Self::Servers => !facts.guest || facts.servers,
+            Self::Controllers => facts.controllers,
             Self::Any(_) | Self::Full(_) => self.met_by(|f| facts.level(f)),
         }
     }
@@ -90,21 +120,58 @@ impl Missing {
 
 /// What the table knows about a line of kernels.
 pub fn levels(line: &str) -> Option<Levels> {
-    let mut table: BTreeMap<String, Levels> =
-        toml::from_str(TABLE).unwrap_or_else(|e| panic!("tests/expectations.toml: {e}"));
-    table.remove(line)
+    table().remove(line)
 }
 
-/// The first of `needs` that is not met here.
-pub fn missing(needs: &[Need], facts: &Facts) -> Option<Missing> {
-    let need = *needs.iter().find(|need| !need.met_here(facts))?;
+fn table() -> BTreeMap<String, Levels> {
+    toml::from_str(TABLE).unwrap_or_else(|e| panic!("tests/expectations.toml: {e}"))
+}
+
+/// Which of these lines a test falls to: one that can run it, the same in every run. `None` if the guests of this run
+/// do not share.
+fn falls_to<'a>(test: &Test, lines: &'a [String]) -> Option<&'a str> {
+    let table = table();
+    let can = |line: &&String| {
+        let level = |f: Feature| table.get(*line).and_then(|levels| levels.get(f.id()));
+        test.needs.iter().all(|need| match need {
+            Need::Servers => *line == SERVERS_ON,
+            Need::Any(_) | Need::Full(_) => need.met_by(|f| level(f).copied().unwrap_or(Level::No)),
+            _ => true,
+        })
+    };
+    let lines: Vec<&String> = lines.iter().filter(can).collect();
+    let at = usize::try_from(fnv1a(test.name())).ok()?.checked_rem(lines.len())?;
+    lines.get(at).map(|line| line.as_str())
+}
+
+/// A hash that is the same with every compiler: [FNV-1a](http://www.isthe.com/chongo/tech/comp/fnv/), 32 bits.
+fn fnv1a(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+/// The first of a test's needs that is not met here.
+pub fn missing(test: &Test, facts: &Facts) -> Option<Missing> {
+    let need = *test.needs.iter().find(|need| !need.met_here(test, facts))?;
     let foreseen = |levels: &Levels| !need.met_by(|f| levels.get(f.id()).copied().unwrap_or(Level::No));
     let (reason, foreseen) = match need {
         Need::Guest => ("changes the machine: only in a guest".to_owned(), Some(true)),
         Need::Services => ("has no containerd or dnsmasq: only on the host".to_owned(), Some(true)),
-        Need::Once => {
-            ("arithmetic that is the same on every kernel: once, on the host".to_owned(), Some(true))
+        Need::Servers => {
+            let reason = format!("has no Postgres and nginx: only the guest with {SERVERS_ON}");
+            (reason, Some(facts.line != SERVERS_ON))
         }
+        Need::Controllers => {
+            ("has no cgroup v2 with the controllers cpu, memory and io".to_owned(), Some(!facts.guest))
+        }
+        Need::Once => (
+            "the same on every kernel: only on the host; --whole runs it in guests, too".to_owned(),
+            Some(true),
+        ),
+        Need::Spread => {
+            let line = falls_to(test, &facts.spread).unwrap_or("another");
+            (format!("falls to the guest with {line}; --whole runs it in all of them"), Some(true))
+        }
+        Need::Together => return None,
         Need::Any(feature) | Need::Full(feature) => {
             (facts.answer(feature).to_string(), facts.expected().map(foreseen))
         }
@@ -116,21 +183,32 @@ pub fn missing(needs: &[Need], facts: &Facts) -> Option<Missing> {
 mod tests {
     use chaos_daemon::bpf::Feature;
 
-    use super::{Level, Levels, Missing, Need, TABLE, levels, missing};
-    use crate::suite::Facts;
+    use super::{Level, Levels, Missing, Need, SERVERS_ON, TABLE, falls_to, levels};
+    use crate::suite::{Facts, Test};
 
-    const NEEDS: [Need; 3] =
-        [Need::Any(Feature::TcEgress), Need::Full(Feature::TcEgress), Need::Any(Feature::CgroupConnect)];
+    const NEEDS: [&[Need]; 3] = [
+        &[Need::Any(Feature::TcEgress)],
+        &[Need::Full(Feature::TcEgress)],
+        &[Need::Any(Feature::CgroupConnect)],
+    ];
+
+    fn missing(needs: &'static [Need], facts: &Facts) -> Option<Missing> {
+        super::missing(&test("suite::a::test", needs), facts)
+    }
+
+    fn test(path: &'static str, needs: &'static [Need]) -> Test {
+        Test { path, needs, run: || {} }
+    }
 
     fn facts(answer: Level, expected: Option<Level>) -> Facts {
-        let levels = |level: Level| Feature::ALL.into_iter().map(|f| (f.id().to_owned(), level)).collect();
+        let levels = |level: Level| Feature::every().map(|f| (f.id().to_owned(), level)).collect();
         Facts::known("6.1", levels(answer), expected.map(levels))
     }
 
     /// What becomes of a test with each of the needs.
     fn outcomes(answer: Level, expected: Option<Level>) -> [&'static str; 3] {
         let facts = facts(answer, expected);
-        NEEDS.map(|need| match missing(&[need], &facts).map(|m| m.foreseen) {
+        NEEDS.map(|need| match super::missing(&test("suite::a::test", need), &facts).map(|m| m.foreseen) {
             None => "runs",
             Some(Some(true)) => "foreseen",
             Some(Some(false)) => "unforeseen",
@@ -172,10 +250,52 @@ mod tests {
     }
 
     #[test]
+    fn a_test_falls_to_one_guest_that_can_run_it() {
+        let lines = ["5.10", "6.1", "6.12", "7.2"].map(str::to_owned);
+        let paths = ["s::a", "s::b", "s::c", "s::d", "s::e", "s::f", "s::g", "s::h", "s::i", "s::j"];
+        let to = |needs: &'static [Need]| -> std::collections::BTreeSet<&str> {
+            paths.iter().map(|path| falls_to(&test(path, needs), &lines).unwrap()).collect()
+        };
+        assert_eq!(4, to(&[]).len());
+        assert_eq!(["6.12", "7.2"], *to(&[Need::Full(Feature::TcEgress)]).into_iter().collect::<Vec<_>>());
+        assert_eq!([SERVERS_ON], *to(&[Need::Servers]).into_iter().collect::<Vec<_>>());
+        assert_eq!(None, falls_to(&test("s::a", &[]), &[]));
+    }
+
+    #[test]
+    fn a_guest_runs_its_share_and_alone_it_runs_everything() {
+        let mut facts = facts(Level::Yes, Some(Level::Yes));
+        facts.spread = ["5.10", "6.12"].map(str::to_owned).to_vec();
+        assert_eq!(None, missing(&[Need::Spread], &facts));
+        facts.guest = true;
+        let ran = ["5.10", "6.12"].map(|line| {
+            line.clone_into(&mut facts.line);
+            missing(&[Need::Spread], &facts).is_none()
+        });
+        assert!(ran == [true, false] || ran == [false, true], "{ran:?}");
+        "6.1".clone_into(&mut facts.line);
+        assert_eq!(Some(Some(true)), missing(&[Need::Spread], &facts).map(|m| m.foreseen));
+        facts.spread.clear();
+        assert_eq!(None, missing(&[Need::Spread], &facts));
+    }
+
+    #[test]
+    fn servers_are_on_the_host_and_in_the_guest_that_was_given_them() {
+        let mut facts = facts(Level::Yes, Some(Level::Yes));
+        assert_eq!(None, missing(&[Need::Servers], &facts));
+        facts.guest = true;
+        assert_eq!(Some(Some(true)), missing(&[Need::Servers], &facts).map(|m| m.foreseen));
+        SERVERS_ON.clone_into(&mut facts.line);
+        assert_eq!(Some(Some(false)), missing(&[Need::Servers], &facts).map(|m| m.foreseen));
+        facts.servers = true;
+        assert_eq!(None, missing(&[Need::Servers], &facts));
+    }
+
+    #[test]
     fn the_table_names_every_feature_of_every_line() {
         let lines: std::collections::BTreeMap<String, Levels> = toml::from_str(TABLE).unwrap();
         assert!(lines.len() >= 5, "{lines:?}");
-        let ids: std::collections::BTreeSet<&str> = Feature::ALL.into_iter().map(Feature::id).collect();
+        let ids: std::collections::BTreeSet<&str> = Feature::every().map(Feature::id).collect();
         for (line, levels) in &lines {
             assert_eq!(ids, levels.keys().map(String::as_str).collect(), "{line}");
         }

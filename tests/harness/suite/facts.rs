@@ -2,7 +2,7 @@
 
 use std::{fmt, fs, process::Stdio, sync::OnceLock};
 
-use chaos_daemon::bpf::Feature;
+use chaos_daemon::{bpf::Feature, target::Hierarchy};
 use serde::Deserialize;
 
 use super::expect::{self, Level, Levels};
@@ -17,6 +17,13 @@ pub struct Facts {
     pub line: String,
     /// Whether it may be changed.
     pub guest: bool,
+    /// Whether it is a guest that has the large servers.
+    pub servers: bool,
+    /// Whether its cgroups v2 have the controllers cpu, memory and io: in a guest they only have to be switched on.
+    pub controllers: bool,
+    /// The lines of the guests that share tests (`KCHAOS_SPREAD`): each of those that need `spread` runs in one. With
+    /// none, this one runs them all.
+    pub spread: Vec<String>,
     answers: Vec<Answer>,
     expected: Option<Levels>,
 }
@@ -78,7 +85,15 @@ impl Facts {
             reason: Some("a reason".into()),
         };
         let answers = answers.into_iter().map(answer).collect();
-        Self { line: line.to_owned(), guest: false, answers, expected }
+        Self {
+            line: line.to_owned(),
+            guest: false,
+            servers: false,
+            controllers: false,
+            spread: Vec::new(),
+            answers,
+            expected,
+        }
     }
 }
 
@@ -112,6 +127,17 @@ pub fn ask() -> Result<&'static Facts, String> {
     })?;
     let line = kernel().1;
     let expected = expect::levels(&line);
-    let guest = std::env::var_os("KCHAOS_GUEST").is_some();
-    Ok(FACTS.get_or_init(|| Facts { line, guest, answers: report.features, expected }))
+    let [guest, servers] = ["KCHAOS_GUEST", "KCHAOS_SERVERS"].map(|name| std::env::var_os(name).is_some());
+    let controllers = has_controllers(guest)?;
+    let spread = std::env::var("KCHAOS_SPREAD").unwrap_or_default();
+    let spread = spread.split(',').filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    let answers = report.features;
+    Ok(FACTS.get_or_init(|| Facts { line, guest, servers, controllers, spread, answers, expected }))
+}
+
+fn has_controllers(guest: bool) -> Result<bool, String> {
+    let root = Hierarchy::find().map_err(|e| e.to_string())?;
+    let file = if guest { "cgroup.controllers" } else { "cgroup.subtree_control" };
+    let there = fs::read_to_string(root.mount().join(file)).map_err(|e| format!("{file}: {e}"))?;
+    Ok(["cpu", "memory", "io"].iter().all(|wanted| there.split_whitespace().any(|word| word == *wanted)))
 }

@@ -37,6 +37,12 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// What a test in a process of its own died of: its first line is the reason, as [`Self::in_full`] says it.
+    pub fn of_a_process(said: &str) -> Self {
+        let (reason, notes) = said.split_once('\n').unwrap_or((said, ""));
+        Self { reason: reason.to_owned(), backtrace: String::new(), notes: notes.to_owned() }
+    }
+
     /// With everything that was noted.
     pub fn in_full(&self) -> String {
         let Self { reason, backtrace, notes } = self;

@@ -29,7 +29,7 @@ const LIMIT: Duration = Duration::from_hours(2);
 const TABLES: [&str; 2] = ["/usr/lib/x86_64-linux-gnu/tc", "/usr/lib/tc"];
 
 /// Measures in the guest, and makes what is compared on this machine.
-pub fn beside(bench: &Path, kchaos: &Path, args: &Args) -> Result<Beside> {
+pub fn beside(bench: &Path, kchaos: &Path, args: &Args, kernel: Option<&Choice>) -> Result<Beside> {
     let folder = sh::target_dir()?.join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let stat = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
@@ -37,7 +37,7 @@ pub fn beside(bench: &Path, kchaos: &Path, args: &Args) -> Result<Beside> {
     let mut environment =
         vec![format!("KCHAOS_NOXIOUS={}", noxious()?.display()), format!("KCHAOS_STAT={stat}")];
     let mut arguments = Vec::new();
-    if let Some(kernel) = &args.kernel {
+    if let Some(kernel) = kernel {
         let rows = folder.join("guest.jsonl");
         let machine = in_guest(bench, kchaos, kernel, args, &rows)?;
         environment.push(format!("KCHAOS_GUEST_MACHINE={machine}"));
@@ -76,9 +76,11 @@ fn in_guest(bench: &Path, kchaos: &Path, kernel: &Choice, args: &Args, rows: &Pa
         command: &command,
         environment: &environment,
         programs: &programs,
+        files: &[],
         limit: LIMIT,
         report: Some(rows),
         terminal: None,
+        counted: false,
     };
     let run = lab.run(&kernel, &job, &mut Shown)?;
     // What misses a bar is judged with the rest.

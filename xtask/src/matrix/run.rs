@@ -12,14 +12,14 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Column, Place, Report, suite::Suite};
+use super::{Column, Place, Report, servers, suite::Suite};
 use crate::{
     sh,
-    vm::{Audience, Choice, Job, Lab},
+    vm::{Audience, Choice, Job, LINES, Lab},
 };
 
 /// For all tests together; in a guest that is translated as well.
-const LIMIT: Duration = Duration::from_mins(20);
+const LIMIT: Duration = Duration::from_mins(40);
 
 /// How often a word is said about a run that goes on.
 const WORD: Duration = Duration::from_secs(30);
@@ -38,6 +38,10 @@ pub struct Matrix {
     /// Where guests can be made, if there are any.
     lab: Option<Lab>,
     logs: PathBuf,
+    /// For all that is run in one place.
+    limit: Duration,
+    /// Whether the guests share the tests for which one of them is enough.
+    shared: bool,
 }
 
 /// The words of a command, for a place.
@@ -55,7 +59,24 @@ impl Matrix {
             places: places.to_vec(),
             modules: modules.map(Path::to_path_buf),
             logs,
+            limit: LIMIT,
+            shared: false,
         })
+    }
+
+    /// The same with guests that share the tests for which one of them is enough. They do so as if each of [`LINES`]
+    /// was there: what a guest runs does not depend on who runs beside it.
+    #[must_use]
+    pub fn sharing(mut self) -> Self {
+        self.shared = true;
+        self
+    }
+
+    /// The same with more time in every place.
+    #[must_use]
+    pub fn with_limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// Runs the suite in some of the places.
@@ -168,10 +189,10 @@ impl Matrix {
             if let Some(status) = child.try_wait()? {
                 break status;
             }
-            if started.elapsed() > LIMIT {
+            if started.elapsed() > self.limit {
                 child.kill()?;
                 child.wait()?;
-                bail!("the suite was still running after {} s and was ended", LIMIT.as_secs());
+                bail!("the suite was still running after {} s and was ended", self.limit.as_secs());
             }
             watch.glance();
             thread::sleep(Duration::from_millis(100));
@@ -192,13 +213,24 @@ impl Matrix {
     ) -> Result<()> {
         let lab = self.lab.as_ref().context("there are no guests in this run")?;
         let kernel = lab.kernel(choice, self.modules.as_deref())?;
+        let mut environment = self.suite.environment(Some(Path::new("/bin")));
+        let mut files = Vec::new();
+        if self.shared {
+            environment.push(format!("KCHAOS_SPREAD={}", LINES.map(|(line, _)| line).join(",")));
+        }
+        if servers::are_in(choice) {
+            environment.push(servers::VARIABLE.to_owned());
+            files = servers::files();
+        }
         let job = Job {
             command: words,
-            environment: &self.suite.environment(Some(Path::new("/bin"))),
+            environment: &environment,
             programs: &self.suite.programs(),
-            limit: LIMIT,
+            files: &files,
+            limit: self.limit,
             report: Some(&column.report_file),
             terminal: None,
+            counted: false,
         };
         let run = lab.run(&kernel, &job, watch)?;
         column.code = Some(run.code);

@@ -12,6 +12,14 @@ const INSTALL: [&str; 4] = ["install", "--yes", "--no-install-recommends", "--no
 /// No questions, and no restart of the user's services because a library was updated.
 const ENVIRONMENT: [&str; 2] = ["DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1"];
 
+/// Runs a command while every start of a service is refused, as Debian's policy is asked before each. If there is a policy
+/// already, it is the machine's; ours ends with us, whatever we end of.
+const WITHOUT_SERVICES: &str = "policy=/usr/sbin/policy-rc.d; \
+    [ -e $policy ] || { \
+    trap 'rm -f $policy' EXIT; trap 'exit 1' HUP INT TERM; \
+    printf '#!/bin/sh\\nkill -0 %s 2>/dev/null && exit 101\\nexit 0\\n' $$ > $policy && chmod 755 $policy; }; \
+    \"$@\"";
+
 /// The package manager. It refreshes its lists once, and only if something is to be installed.
 #[derive(Default)]
 pub struct Apt {
@@ -23,7 +31,7 @@ impl Apt {
     pub fn install(&mut self, packages: &[&str]) -> Result<()> {
         self.refresh(packages)?;
         println!("setup    installing the packages {}", packages.join(", "));
-        let mut install = root_command(packages)?;
+        let mut install = root_command(packages, &["sh", "-c", WITHOUT_SERVICES, "sh", "apt-get"])?;
         sh::run(install.args(INSTALL).args(packages))
             .with_context(|| format!("try it by hand to see what is in the way: {}", by_hand(packages)))
     }
@@ -31,7 +39,7 @@ impl Apt {
     /// Installs a package if that is allowed and takes no change to what is installed.
     pub fn install_harmlessly(&mut self, package: &str) -> Result<()> {
         // Whether it is allowed, before anything is tried.
-        root_command(&[package])?;
+        root_command(&[package], &["apt-get"])?;
         self.refresh(&[package])?;
         let mut simulation = Command::new("apt-get");
         simulation.args(INSTALL).args(["--simulate", package]).env("LC_ALL", "C");
@@ -47,7 +55,7 @@ impl Apt {
     /// Brings the package lists up to date; a machine image often comes without any.
     pub fn refresh(&mut self, wanted: &[&str]) -> Result<()> {
         if !self.refreshed {
-            let mut update = root_command(wanted)?;
+            let mut update = root_command(wanted, &["apt-get"])?;
             println!("setup    refreshing the package lists");
             if let Err(error) = sh::run(update.args(["update", "--quiet"])) {
                 // One stale source must not be in the way of packages that come from another.
@@ -74,12 +82,29 @@ fn upgrades(line: &str) -> bool {
 
 /// The same installation as a person would type it.
 pub fn by_hand(packages: &[&str]) -> String {
-    let sudo = if sh::is_root() || toolchain::program("sudo").is_none() { "" } else { "sudo " };
+    let sudo = sudo();
     format!("{sudo}apt-get update && {sudo}apt-get install --no-install-recommends {}", packages.join(" "))
 }
 
-/// `apt-get` as root, or an error that says what to run by hand.
-fn root_command(packages: &[&str]) -> Result<Command> {
+/// Keeps a service that came with a package from being started with the machine.
+pub fn disable(service: &str) -> Result<()> {
+    let mut command =
+        sh::find_system("update-rc.d").and_then(sh::as_root).context("cannot disable its service")?;
+    sh::run(command.args([service, "disable"]))
+}
+
+/// The same as a person would type it.
+pub fn disable_by_hand(service: &str) -> String {
+    format!("{}update-rc.d {service} disable", sudo())
+}
+
+/// What a person would type before what takes root's rights.
+fn sudo() -> &'static str {
+    if sh::is_root() || toolchain::program("sudo").is_none() { "" } else { "sudo " }
+}
+
+/// `words`, which run `apt-get`, as root, or an error that says what to run by hand.
+fn root_command(packages: &[&str], words: &[&str]) -> Result<Command> {
     if toolchain::program("apt-get").is_none() {
         bail!("this machine has no apt-get; install what Debian calls {} by hand", packages.join(", "));
     }
@@ -90,7 +115,7 @@ fn root_command(packages: &[&str]) -> Result<Command> {
             by_hand(packages)
         )
     })?;
-    command.args(ENVIRONMENT).arg("apt-get");
+    command.args(ENVIRONMENT).args(words);
     Ok(command)
 }
 

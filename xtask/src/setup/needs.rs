@@ -4,7 +4,6 @@
 
 use std::{
     env, fs,
-    os::unix::process::CommandExt as _,
     path::PathBuf,
     process::{self, Command},
 };
@@ -12,7 +11,9 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{
-    Purpose, source,
+    Purpose,
+    servers::SERVERS,
+    source,
     unpacked::{DEPMOD, QEMU, Tool, XZ},
 };
 use crate::{sh, toolchain, version::Version};
@@ -30,6 +31,11 @@ pub struct Need {
 /// What meets a need.
 pub enum Fix {
     Packages(&'static [&'static str]),
+    /// Packages with a service that nobody asked for: it is neither started nor enabled.
+    Server {
+        packages: &'static [&'static str],
+        service: &'static str,
+    },
     /// Its package, or a copy that is only unpacked where that cannot be installed.
     Tool(&'static Tool),
     StandardSource,
@@ -64,8 +70,12 @@ const BPF_LINKER: Crate = Crate { name: "bpf-linker", version: "0.10.4" };
 /// The newest version that rustc 1.95 compiles.
 const CARGO_DENY: Crate = Crate { name: "cargo-deny", version: "0.20.2" };
 
-/// In the order in which they are installed.
-pub const NEEDS: [Need; 16] = [
+/// All of them, in the order in which they are installed.
+pub fn all() -> impl Iterator<Item = &'static Need> {
+    NEEDS.iter().chain(&SERVERS)
+}
+
+const NEEDS: [Need; 13] = [
     Need {
         name: "static C library",
         why: "one binary that runs on every distribution",
@@ -102,34 +112,13 @@ pub const NEEDS: [Need; 16] = [
         fix: Fix::Packages(&["iproute2"]),
     },
     Need {
-        name: "redis",
-        why: "a real server for the tests to break",
+        name: "python3-venv",
+        why: "the control API is fuzzed by a program of Python's",
         purpose: Purpose::Test,
-        check: redis,
-        // The server's program is in here too; the package redis-server would start a service.
-        fix: Fix::Packages(&["redis-tools"]),
-    },
-    Need {
-        name: "containerd",
-        why: "real pods and containers for the tests to find",
-        purpose: Purpose::Test,
-        check: containerd,
-        fix: Fix::Packages(&["containerd", "runc"]),
-    },
-    Need {
-        name: "network plugins",
-        why: "give the pods of the tests networks of their own",
-        purpose: Purpose::Test,
-        check: network_plugins,
-        fix: Fix::Packages(&["containernetworking-plugins"]),
-    },
-    Need {
-        name: "dnsmasq",
-        why: "a name server whose answers the tests change",
-        purpose: Purpose::Test,
-        check: || first_line(sh::system("dnsmasq").arg("--version")),
-        // Without the service that the package dnsmasq starts.
-        fix: Fix::Packages(&["dnsmasq-base"]),
+        check: || {
+            first_line(sh::system("python3").args(["-c", "import ensurepip; print(ensurepip.version())"]))
+        },
+        fix: Fix::Packages(&["python3-venv"]),
     },
     Need {
         name: "nft",
@@ -236,38 +225,6 @@ fn judge_deny(said: &str) -> Result<String, String> {
     }
 }
 
-/// Starts the server by the name under which it does not check a dump file but serves, and its client.
-fn redis() -> Result<String, String> {
-    first_line(sh::system("redis-cli").arg("--version"))?;
-    let said = first_line(sh::system("redis-check-rdb").arg0("redis-server").arg("--version"))?;
-    if said.starts_with("Redis server") {
-        Ok(said)
-    } else {
-        Err(format!("redis-check-rdb is no server: {said}"))
-    }
-}
-
-/// The daemon, its client, the helper it starts for each pod, and what that starts to make containers.
-fn containerd() -> Result<String, String> {
-    for program in ["ctr", "runc"] {
-        first_line(sh::system(program).arg("--version"))?;
-    }
-    first_line(sh::system("containerd-shim-runc-v2").arg("-v"))?;
-    first_line(sh::system("containerd").arg("--version"))
-}
-
-/// Asks those that the tests' network is made of which versions of the interface they speak.
-fn network_plugins() -> Result<String, String> {
-    for name in ["ptp", "host-local", "loopback"] {
-        let mut plugin = Command::new(format!("/usr/lib/cni/{name}"));
-        let said = sh::output(plugin.env("CNI_COMMAND", "VERSION")).map_err(|error| format!("{error:#}"))?;
-        if !said.contains("0.4.0") {
-            return Err(format!("{name} does not speak version 0.4.0 of CNI, but {}", said.trim()));
-        }
-    }
-    Ok("CNI 0.4.0".to_owned())
-}
-
 fn cargo_answers(subcommand: &str) -> Result<String, String> {
     let mut cargo = sh::cargo().map_err(|error| format!("{error:#}"))?;
     first_line(cargo.args([subcommand, "--version"]))
@@ -278,7 +235,8 @@ fn answers(tool: &Tool) -> Result<String, String> {
     first_line(command.arg("--version"))
 }
 
-fn first_line(command: &mut Command) -> Result<String, String> {
+/// What a program says first.
+pub fn first_line(command: &mut Command) -> Result<String, String> {
     let said = sh::output(command).map_err(|error| format!("{error:#}"))?;
     Ok(said.lines().next().unwrap_or_default().trim().to_owned())
 }

@@ -17,6 +17,8 @@ pub struct Contents<'a> {
     pub init: &'a Path,
     /// They are put into /bin under their own names.
     pub programs: &'a [PathBuf],
+    /// They keep their paths.
+    pub files: &'a [PathBuf],
     pub modules: &'a [Module],
     pub command: &'a [String],
     pub environment: &'a [String],
@@ -25,6 +27,12 @@ pub struct Contents<'a> {
     /// By which init's messages are known.
     pub mark: &'a str,
 }
+
+/// With the numbers that Debian gives them.
+const USERS: &[u8] = b"root:x:0:0::/tmp:/bin/sh\n\
+    www-data:x:33:33::/tmp:/bin/false\n\
+    nobody:x:65534:65534::/tmp:/bin/false\n";
+const GROUPS: &[u8] = b"root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n";
 
 /// Writes the file system.
 pub fn build(contents: &Contents) -> Result<Vec<u8>> {
@@ -37,6 +45,9 @@ pub fn build(contents: &Contents) -> Result<Vec<u8>> {
     // Whoever looks up a name reads both.
     archive.file("/etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n");
     archive.file("/etc/resolv.conf", b"nameserver 127.0.0.1\n");
+    // Servers do not start as somebody without a name, nor where the user is missing that they were built for.
+    archive.file("/etc/passwd", USERS);
+    archive.file("/etc/group", GROUPS);
     archive.file("/init", &read(contents.init)?);
     archive.file("/kchaos/mark", contents.mark.as_bytes());
     archive.file("/kchaos/arguments", &zero_ended(contents.command));
@@ -49,20 +60,30 @@ pub fn build(contents: &Contents) -> Result<Vec<u8>> {
     }
     let mut libraries = BTreeSet::new();
     for program in contents.programs {
-        let content = read(program)?;
         let name = program.file_name().with_context(|| format!("{} is no program", program.display()))?;
+        let content = read(program)?;
+        libraries.extend(libraries_of(program, &content)?);
         archive.file(&format!("/bin/{}", name.to_string_lossy()), &content);
-        // Some take a table along.
-        if content.starts_with(b"\x7fELF") && elf::require_static(&content).is_err() {
-            let said = sh::output(Command::new("ldd").arg(program).env("LC_ALL", "C"))
-                .with_context(|| format!("{} cannot be taken into a guest", program.display()))?;
-            libraries.extend(parse_ldd(&said));
-        }
+    }
+    for file in contents.files {
+        let content = read(file)?;
+        libraries.extend(libraries_of(file, &content)?);
+        archive.file(&file.to_string_lossy(), &content);
     }
     for library in libraries {
         archive.file(&library, &read(Path::new(&library))?);
     }
     Ok(archive.finish())
+}
+
+/// The shared libraries that a program is started with; none for what is no program.
+fn libraries_of(file: &Path, content: &[u8]) -> Result<Vec<String>> {
+    if !content.starts_with(b"\x7fELF") || elf::require_static(content).is_ok() {
+        return Ok(Vec::new());
+    }
+    let said = sh::output(Command::new("ldd").arg(file).env("LC_ALL", "C"))
+        .with_context(|| format!("{} cannot be taken into a guest", file.display()))?;
+    Ok(parse_ldd(&said))
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {
@@ -112,6 +133,7 @@ mod tests {
         let contents = Contents {
             init: "/bin/true".as_ref(),
             programs: &sh,
+            files: &["/bin/true".into()],
             modules: &[module],
             command: &["sh".into()],
             environment: &[],
@@ -122,6 +144,7 @@ mod tests {
         let holds = |name: &str| archive.windows(name.len()).any(|part| part == name.as_bytes());
         assert!(holds("\0bin/sh\0") || holds("bin/sh\0"));
         assert!(holds("kchaos/modules/000-veth.ko\0"));
+        assert!(holds("bin/true\0") && holds("www-data:x:33:33:"));
         assert!(holds("libc.so") || holds("ld-"), "the shell's libraries");
     }
 }

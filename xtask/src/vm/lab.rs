@@ -44,12 +44,16 @@ pub struct Job<'a> {
     pub command: &'a [String],
     pub environment: &'a [String],
     pub programs: &'a [PathBuf],
+    /// What else it has, at the places where it is on this machine.
+    pub files: &'a [PathBuf],
     /// How long the command may take.
     pub limit: Duration,
     /// Where what the command writes into `KCHAOS_REPORT` is kept, whatever the end.
     pub report: Option<&'a Path>,
     /// The user's terminal, for a shell.
     pub terminal: Option<&'a Terminal>,
+    /// Instructions are counted, which takes a translated guest.
+    pub counted: bool,
 }
 
 /// How a guest went that did what it was to do.
@@ -87,7 +91,7 @@ impl Lab {
 
     /// Runs a command on a kernel. A guest that died, hung or never answered is an error.
     pub fn run(&self, kernel: &Kernel, job: &Job, audience: &mut dyn Audience) -> Result<Run> {
-        let accelerator = self.accelerator(kernel)?;
+        let accelerator = if job.counted { Accelerator::Tcg } else { self.accelerator(kernel)? };
         let modules = match &kernel.modules {
             Some(folder) => modules::read(folder).with_context(|| kernel.again())?,
             None => Vec::new(),
@@ -100,6 +104,7 @@ impl Lab {
         let contents = Contents {
             init: &self.init,
             programs: job.programs,
+            files: job.files,
             modules: &modules,
             command: job.command,
             environment: &environment,
@@ -113,6 +118,7 @@ impl Lab {
             report: job.report.map_or_else(|| folder.join("report.jsonl"), Path::to_path_buf),
             mark: &mark,
             accelerator,
+            counted: job.counted,
             boot_limit: BOOT_LIMIT,
             limit: job.limit,
             terminal: job.terminal,
@@ -157,6 +163,7 @@ impl Lab {
         let contents = Contents {
             init: &self.init,
             programs: &[],
+            files: &[],
             modules: &[],
             command: &[],
             environment: &[],
@@ -170,6 +177,7 @@ impl Lab {
             report: folder.join("report.jsonl"),
             mark: &mark,
             accelerator: Accelerator::Kvm,
+            counted: false,
             boot_limit: PROBE_LIMIT,
             limit: PROBE_LIMIT,
             terminal: None,

@@ -28,7 +28,13 @@ const TRANSLATED_CPU: &str = "max,cx16=off,erms=off,fsrm=off";
 /// Without what costs a translated guest dearly and tests nothing: guards against speculation, checks and clearing of memory
 /// as it is handed out, pressure statistics, and random addresses (QEMU keeps translated code by its address: a program that
 /// is started again at the same one is not translated again). Together with [`TRANSLATED_CPU`] a test takes half as long.
-const KERNEL_LINE: &str = "console=ttyS0 panic=-1 oops=panic quiet mitigations=off norandmaps init_on_alloc=0 hardened_usercopy=off psi=0";
+///
+/// The security modules are Debian's, with the one for BPF programs, which Debian leaves out.
+const KERNEL_LINE: &str = "console=ttyS0 panic=-1 oops=panic quiet mitigations=off norandmaps init_on_alloc=0 \
+     hardened_usercopy=off psi=0 lsm=landlock,lockdown,yama,integrity,apparmor,bpf";
+
+/// Where instructions are counted the kernel is as hosts run it.
+const COUNTED_LINE: &str = "console=ttyS0 panic=-1 oops=panic quiet norandmaps";
 
 /// How often the kernel's console is looked at.
 const GLANCE: Duration = Duration::from_millis(200);
@@ -88,6 +94,8 @@ pub struct Guest<'a> {
     pub report: PathBuf,
     pub mark: &'a str,
     pub accelerator: Accelerator,
+    /// Every instruction takes a nanosecond of its time, and its processor's clock counts them; waiting takes no time.
+    pub counted: bool,
     /// For booting.
     pub boot_limit: Duration,
     /// For the command.
@@ -218,6 +226,9 @@ impl Guest<'_> {
             Accelerator::Tcg => qemu.args(["-accel", "tcg", "-cpu", TRANSLATED_CPU]),
             Accelerator::Kvm => qemu.args(["-accel", "kvm", "-cpu", "host"]),
         };
+        if self.counted {
+            qemu.args(["-icount", "shift=0,sleep=off"]);
+        }
         qemu.args(["-smp", "1", "-m", "1024", "-no-reboot", "-nodefaults", "-display", "none"])
             // The first port is the kernel's, the second our init's, the third for reports.
             .arg("-serial")
@@ -228,7 +239,7 @@ impl Guest<'_> {
             .arg(self.image)
             .arg("-initrd")
             .arg(self.initramfs)
-            .args(["-append", KERNEL_LINE])
+            .args(["-append", if self.counted { COUNTED_LINE } else { KERNEL_LINE }])
             .stdin(if self.terminal.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

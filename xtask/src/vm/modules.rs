@@ -12,8 +12,21 @@ use anyhow::{Context as _, Result, bail};
 use crate::{setup::unpacked::XZ, sh};
 
 /// What kchaos and its tests use and some kernel has as a module.
-pub const WANTED: [&str; 10] =
-    ["cls_bpf", "sch_ingress", "sch_fq", "sch_netem", "act_mirred", "veth", "ifb", "bridge", "dummy", "tun"];
+pub const WANTED: [&str; 12] = [
+    "cls_bpf",
+    "sch_ingress",
+    "sch_fq",
+    "sch_netem",
+    "act_mirred",
+    "veth",
+    "ifb",
+    "bridge",
+    "dummy",
+    "tun",
+    "tcp_diag",
+    // A disk to read from, for `io` and `memory`.
+    "loop",
+];
 
 /// Also wanted, but a kernel without it can be tested all the same.
 pub const WELCOME: [&str; 1] = ["overlay"];

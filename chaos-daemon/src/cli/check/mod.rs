@@ -3,18 +3,30 @@
 mod trial;
 mod try_out;
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Exit, Failure, Format, exit::short, output, sandbox};
+use super::{Exit, Failure, Format, output, sandbox};
 use crate::{
-    bpf::{BpfError, Feature, Level, map_bytes},
+    bpf::{
+        BpfError, Feature, Level,
+        call::{Call, Way},
+        map_bytes,
+    },
     engine::{Size, StartError},
+    failure::short,
+    fault::{KINDS, Kind},
     guard::capabilities,
+    resource::check::{CONTROLLERS, absent},
     target::Hierarchy,
 };
 use trial::TrialError;
 pub use try_out::{TryOutArgs, try_out};
+
+/// How the names of features begin that are calls.
+const CALL: &str = "call_";
 
 /// Arguments of `kchaos check`.
 #[derive(Debug, clap::Args)]
@@ -35,6 +47,20 @@ struct Report {
     map_bytes_at_most: usize,
     /// One answer for each feature, always all of them and in the same order.
     features: Vec<FeatureReport>,
+    /// One answer for each kind of fault that acts from user space, always all of them and in the same order.
+    resources: Vec<ResourceReport>,
+}
+
+/// Whether a kind of fault that acts from user space can be done to cgroups of this host.
+#[derive(Serialize, JsonSchema)]
+struct ResourceReport {
+    /// The kind: `kill`, `pause`, `cpu`, `memory`, `io`.
+    kind: &'static str,
+    /// `yes` or `no`. A controller that is there may still not be switched on for the cgroup that an experiment names.
+    answer: Verdict,
+    /// What is wrong and what to do about it, for people. Absent if the answer is "yes".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 /// Whether and how a feature works.
@@ -71,7 +97,7 @@ enum Verdict {
     No,
 }
 
-/// Runs it: exit 0 if everything works, be it degraded, 4 if anything does not.
+/// Runs it: exit 0 if everything works but single calls, be it degraded, else 4.
 pub fn main(args: &Args) -> Result<Exit, Failure> {
     capabilities::check()?;
     let hierarchy = Hierarchy::find()?;
@@ -88,13 +114,16 @@ pub fn main(args: &Args) -> Result<Exit, Failure> {
         features: Feature::ALL
             .into_iter()
             .map(|feature| answer(feature, runtime.block_on(trial::of(feature, &hierarchy))))
+            .chain(trial::of_calls().into_iter().map(|(call, way)| of_call(call, way)))
             .collect(),
+        resources: resources(&hierarchy),
     };
     match args.output {
         Format::Json => output::json(&report)?,
         Format::Text => output::text(&as_text(&report))?,
     }
-    let works = report.features.iter().all(|f| f.answer != Verdict::No);
+    // A single call that cannot be caught is no reason to call the host unfit.
+    let works = report.features.iter().all(|f| f.answer != Verdict::No || f.feature.starts_with(CALL));
     Ok(if works { Exit::Done } else { Exit::CannotHere })
 }
 
@@ -129,6 +158,48 @@ fn answer(feature: Feature, result: Result<Level, TrialError>) -> FeatureReport 
     }
 }
 
+fn resources(hierarchy: &Hierarchy) -> Vec<ResourceReport> {
+    let of = |kind: &&dyn Kind| {
+        let kind = kind.name();
+        let controller = CONTROLLERS.into_iter().find(|controller| *controller == kind);
+        let reason = controller.and_then(|controller| absent(controller, hierarchy.mount()));
+        let answer = if reason.is_none() { Verdict::Yes } else { Verdict::No };
+        ResourceReport { kind, answer, reason }
+    };
+    KINDS.iter().filter(|kind| kind.acts()).map(of).collect()
+}
+
+/// Those that work in one line, the others with their reasons.
+fn resources_as_text(resources: &[ResourceReport]) -> String {
+    let works = |report: &&ResourceReport| report.reason.is_none();
+    let names: Vec<&str> = resources.iter().filter(works).map(|report| report.kind).collect();
+    let mut text = format!("  yes       {}  (cgroup v2)\n", names.join(", "));
+    for ResourceReport { kind, reason, .. } in resources {
+        text += &reason
+            .as_ref()
+            .map_or_else(String::new, |why| format!("  no        {kind}\n            {why}\n"));
+    }
+    text
+}
+
+fn of_call(call: Call, way: Result<Way, TrialError>) -> FeatureReport {
+    let feature = Feature::Call(call);
+    let caught_by = way.as_ref().ok().map(|way| way.name());
+    let answer = match way {
+        Err(TrialError::Start(StartError::Bpf(BpfError::Call { why, .. }))) => FeatureReport {
+            reason: Some(why),
+            remedy: Some(feature.remedy()),
+            ..answer(feature, Err(TrialError::NoEffect(String::new())))
+        },
+        other => answer(feature, other.map(|_| Level::Full)),
+    };
+    FeatureReport {
+        way: caught_by,
+        probed: "programs at their places, and two calls of our own: the one must fail as told, the other must not",
+        ..answer
+    }
+}
+
 fn as_text(report: &Report) -> String {
     let mut text = format!("kernel {}, cgroup v2 at {}\n", report.kernel, report.cgroup2);
     text += &format!(
@@ -136,7 +207,9 @@ fn as_text(report: &Report) -> String {
         chaos_common::MAX_RULES,
         report.map_bytes_at_most as f64 / f64::from(1 << 20)
     );
-    for answer in &report.features {
+    let (calls, others): (Vec<_>, Vec<_>) =
+        report.features.iter().partition(|answer| answer.feature.starts_with(CALL));
+    for answer in others {
         let mark = match answer.answer {
             Verdict::Yes => "yes",
             Verdict::Degraded => "degraded",
@@ -147,6 +220,38 @@ fn as_text(report: &Report) -> String {
         for line in answer.reason.as_deref().into_iter().chain(answer.remedy) {
             text += &format!("            {line}\n");
         }
+    }
+    text + &calls_as_text(&calls) + &resources_as_text(&report.resources)
+}
+
+/// Those that work in one line for each way, the others with their reasons.
+fn calls_as_text(calls: &[&FeatureReport]) -> String {
+    let mut text = String::new();
+    let name = |answer: &FeatureReport| answer.serves.trim_start_matches("call = ").replace('"', "");
+    let mut by_way: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for answer in calls {
+        if let Some(way) = answer.way {
+            by_way.entry(way).or_default().push(name(answer));
+        }
+    }
+    for (way, names) in by_way {
+        text += &format!("  yes       call: {}  ({way})\n", names.join(", "));
+    }
+    let mut by_reason: BTreeMap<(Option<&str>, &str), Vec<String>> = BTreeMap::new();
+    for answer in calls.iter().filter(|answer| answer.way.is_none()) {
+        let reason = answer.reason.as_deref().unwrap_or_default();
+        by_reason.entry((answer.remedy, reason)).or_default().push(name(answer));
+    }
+    let mut rest: &[_] = &by_reason.into_iter().collect::<Vec<_>>();
+    while let Some((((remedy, _), _), _)) = rest.split_first() {
+        // Those for which the same is to be done stand together, and that under them.
+        let same = rest.iter().take_while(|((other, _), _)| other == remedy).count();
+        let (group, others) = rest.split_at(same);
+        for ((_, reason), names) in group {
+            text += &format!("  no        call: {}\n            {reason}\n", names.join(", "));
+        }
+        text += &remedy.map_or_else(String::new, |remedy| format!("            {remedy}\n"));
+        rest = others;
     }
     text
 }

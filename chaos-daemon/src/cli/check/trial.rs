@@ -4,13 +4,17 @@
 use std::process::Stdio;
 
 use anyhow::{Context, anyhow};
+use chaos_common::uses::Uses;
 use thiserror::Error;
 
 use super::try_out::{Fate, What};
 use crate::{
-    bpf::{Feature, Level},
+    bpf::{
+        BpfError, Feature, Level, Need, Object,
+        call::{Call, Way},
+    },
     config,
-    engine::{Ended, LEASE_TICK, Life, Options, Session, StartError},
+    engine::{Ended, LEASE_TICK, Life, Options, Session, Size, StartError},
     target::{Hierarchy, OwnCgroup},
 };
 
@@ -61,6 +65,8 @@ const fn trials(feature: Feature) -> &'static [Trial] {
                 }]
             }
         }
+        // Each is tried where it is caught.
+        Feature::Call(_) => &[],
         Feature::CgroupConnect => {
             const {
                 &[
@@ -102,13 +108,37 @@ pub enum TrialError {
 pub async fn of(feature: Feature, hierarchy: &Hierarchy) -> Result<Level, TrialError> {
     let mut refused = None;
     for trial in trials(feature) {
-        match run(feature, trial, hierarchy).await {
+        match Box::pin(run(feature, trial, hierarchy)).await {
             Ok(level) => return Ok(level.min(trial.level)),
             // The next way may do; if none does, the reason against the best one counts.
             Err(error) => refused = refused.or(Some(error)),
         }
     }
     Err(refused.unwrap_or_else(|| TrialError::Failed(anyhow!("there is no trial"))))
+}
+
+/// By which way each call can be made to fail. Their programs are tried where they are caught, by calls of our own.
+pub fn of_calls() -> Vec<(Call, Result<Way, TrialError>)> {
+    let one = |call: Call, object: &mut Object| {
+        object.catch(call)?;
+        let hooked = object.attached().calls;
+        let way = hooked.iter().find(|hooked| hooked.call == call).map(|hooked| hooked.way);
+        way.ok_or(BpfError::Call { call, why: "it was not caught".to_owned() })
+    };
+    let mut object = None;
+    Call::ALL
+        .iter()
+        .map(|call| {
+            let caught = if let Some(object) = &mut object {
+                one(*call, object)
+            } else {
+                let needs: Vec<Need> = Call::ALL.iter().map(|c| Feature::Call(*c).in_full()).collect();
+                Object::load(&needs, Size::LEAST, Uses::ALL)
+                    .and_then(|loaded| one(*call, object.insert(loaded)))
+            };
+            (*call, caught.map_err(|error| TrialError::Start(error.into())))
+        })
+        .collect()
 }
 
 /// The level is that of the feature: what else the trial takes is tried on its own.

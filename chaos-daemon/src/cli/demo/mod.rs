@@ -7,8 +7,6 @@ mod load;
 mod scene;
 mod service;
 
-use std::process::Stdio;
-
 use anyhow::Context;
 use tokio::runtime::Runtime;
 
@@ -47,7 +45,7 @@ fn tour(runtime: &Runtime, seconds: u64) -> Result<Option<Vec<Row>>, Failure> {
     let hierarchy = Hierarchy::find()?;
     let _guard = runtime.enter();
     let stage = Stage::build(&hierarchy)?;
-    let _service = stage.start_service(Stdio::null())?;
+    let mut service = std::pin::pin!(stage.keep_service());
     let mut signals = Signals::install().context("installing signal handlers")?;
     let mut rows = Vec::new();
     for (number, scene) in scene::all().into_iter().enumerate() {
@@ -55,6 +53,7 @@ fn tour(runtime: &Runtime, seconds: u64) -> Result<Option<Vec<Row>>, Failure> {
         let row = runtime.block_on(async {
             tokio::select! {
                 row = stage.play(&scene, seconds) => row.map(Some),
+                ended = &mut service => Err(ended),
                 by = signals.next() => {
                     eprintln!("kchaos: stopped by {by}; nothing is left");
                     Ok(None)

@@ -19,6 +19,9 @@ use crate::{
 /// The service's port, in a namespace where every port is free.
 const PORT: u16 = 7000;
 
+/// How long the service is down when it was killed.
+const RESTART: Duration = Duration::from_millis(50);
+
 /// What is shown in a row.
 pub enum Scene {
     /// No fault.
@@ -82,6 +85,7 @@ pub struct Stage {
     service: OwnCgroup,
     client: OwnCgroup,
     client_path: String,
+    service_path: String,
 }
 
 impl Stage {
@@ -91,12 +95,26 @@ impl Stage {
         let service = OwnCgroup::create_for(hierarchy, "service")?;
         let client = OwnCgroup::create_for(hierarchy, "client")?;
         let client_path = client.cgroup()?.name;
-        Ok(Self { program: program.display().to_string(), service, client, client_path })
+        let service_path = service.cgroup()?.name;
+        Ok(Self { program: program.display().to_string(), service, client, client_path, service_path })
     }
 
-    /// Starts the service.
-    pub fn start_service(&self, stdout: Stdio) -> Result<Child, Failure> {
-        Ok(self.service.spawn(&[self.program.clone(), "demo-serve".into(), PORT.to_string()], stdout)?)
+    /// Starts the service, and starts it again whenever it is killed, as a supervisor does. Ends only where that fails.
+    pub async fn keep_service(&self) -> Failure {
+        loop {
+            match self.start_service() {
+                Ok(mut service) => {
+                    let _killed = service.wait().await;
+                }
+                Err(error) => return error,
+            }
+            time::sleep(RESTART).await;
+        }
+    }
+
+    fn start_service(&self) -> Result<Child, Failure> {
+        let words = [self.program.clone(), "demo-serve".into(), PORT.to_string()];
+        Ok(self.service.spawn(&words, Stdio::null())?)
     }
 
     /// Plays one row.
@@ -108,10 +126,10 @@ impl Stage {
         };
         let (fields, note) = kind.demo();
         let experiment = self.experiment(*kind, fields, seconds)?;
-        let needs: &[Need] = experiment.faults[0].fault.needs();
+        let needs: Vec<Need> = experiment.faults[0].fault.needs().to_vec();
         match Session::start(experiment, &Options::default()).await {
             Ok(session) => {
-                let (seen, outcome) = self.under(session, seconds).await?;
+                let (seen, outcome) = Box::pin(self.under(session, seconds)).await?;
                 Ok(Row { title, seen: Some(seen), outcome: Some(outcome), note: note.to_owned() })
             }
             Err(StartError::Bpf(error)) => {
@@ -123,18 +141,26 @@ impl Stage {
                 };
                 Ok(Row { title, seen: None, outcome: None, note: format!("not on this kernel: {remedy}") })
             }
+            Err(StartError::Resource(error)) => {
+                Ok(Row { title, seen: None, outcome: None, note: format!("not on this host: {error}") })
+            }
             Err(other) => Err(other.into()),
         }
     }
 
     fn experiment(&self, kind: &dyn Kind, fields: &str, seconds: u64) -> Result<Experiment, Failure> {
+        // What acts on processes is shown on the service, by what its client sees.
+        let (cgroup, peer) = if kind.acts() {
+            (&self.service_path, String::new())
+        } else {
+            (&self.client_path, format!("peer = \":{PORT}\"\n"))
+        };
         // Longer than the client runs: the client starts a moment after the fault.
         let text = format!(
             "name = \"demo-{name}\"\nduration = \"{duration}s\"\n[target]\ncgroup = \"{cgroup}\"\n\
-             [[fault]]\nkind = \"{name}\"\npeer = \":{PORT}\"\n{fields}\n",
+             [[fault]]\nkind = \"{name}\"\n{peer}{fields}\n",
             name = kind.name(),
             duration = seconds + 10,
-            cgroup = self.client_path,
         );
         Ok(config::parse("the demo's own file", &text, "demo")?)
     }

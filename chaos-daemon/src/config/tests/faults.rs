@@ -1,6 +1,6 @@
 //! The fields of each kind: what is out of range, says nothing, or contradicts another is refused.
 
-use super::{GOOD, refused};
+use super::{GOOD, refused, refused_alone};
 use crate::config::parse;
 
 /// The first fault of the good file, as another kind.
@@ -70,6 +70,82 @@ fn refuses_what_reorders_or_corrupts_nothing() {
 }
 
 #[test]
+fn refuses_connects_that_have_nowhere_to_go_or_two_ends() {
+    let refused = |fields: &str, message, underlined, help| {
+        refused_alone(&with(&format!("\"connect\"\n{fields}")), message, underlined, help);
+    };
+    let neither = "neither `errno` nor `redirect`";
+    refused("", neither, "[[fault]]", "redirect = ");
+    refused("redirects = \":80\"", "unknown field `redirects`", "redirects", "`redirect`");
+    refused("errnoo = \"EIO\"", "unknown field `errnoo`", "errnoo", "`errno`");
+    refused("errno = \"EIO\"\nredirect = \":80\"", "both fail and go elsewhere", "\":80\"", "two faults");
+    refused("redirect = []", "empty list", "[]", "");
+    refused("redirect = \"db:80\"", "not looked up", "\"db:80\"", "10.0.0.9:5433");
+    refused("redirect = 5433", "is not an address", "5433", "\":5433\"");
+    let two = "cannot go to 10.0.0.1 and to 10.0.0.2:80";
+    refused("redirect = [\"10.0.0.1\", \"10.0.0.2:80\"]", two, "\"10.0.0.2:80\"", "one for IPv6");
+    let port = "cannot go to fd00::1 and to :80";
+    refused("redirect = [\"fd00::1\", \":80\"]", port, "\":80\"", "port alone");
+    let family = "a call to fd00::/8 is IPv6, and cannot go to 10.0.0.1:80";
+    let peers = "redirect = \"10.0.0.1:80\"\npeer = [\"10.0.0.7\", \"db\", \":80\", \"fd00::/8\"]";
+    refused(peers, family, "\"fd00::/8\"", "one address of each family");
+    let mapped = "redirect = \"[::1]:80\"\npeer = \"[::ffff:10.0.0.7]:80\"";
+    refused(mapped, "10.0.0.7:80 is IPv4, and cannot go to [::1]:80", "\"[::ffff", "IPv6 peers only");
+    refused("redirect = \":80\"\nprotocol = \"icmp\"", "not over icmp", "[[fault]]", "tcp");
+    refused_alone("kind = \"redirect\"", "unknown kind", "\"redirect\"", "did you mean \"connect\"");
+}
+
+#[test]
+fn takes_redirects_that_fit_their_peers() {
+    for fields in [
+        "redirect = \":80\"\npeer = [\"10.0.0.7\", \"fd00::/8\"]",
+        "redirect = [\"10.0.0.1\", \"fd00::1\"]\npeer = [\"10.0.0.7\", \"fd00::/8\", \"db\"]",
+        "redirect = \"10.0.0.1\"\npeer = [\"0.0.0.0/0\", \"db:80\", \":80\"]\nexclude = \"fd00::/8\"",
+    ] {
+        let text =
+            format!("duration = \"60s\"\n[target]\nhost = true\n[[fault]]\nkind = \"connect\"\n{fields}\n");
+        parse("x.toml", &text, "x").unwrap_or_else(|e| panic!("{fields}: {}", e.message()));
+    }
+}
+
+#[test]
+fn refuses_calls_that_cannot_be() {
+    let refused = |fields: &str, message: &str, help: &str| {
+        let text = GOOD.replace(DROP, &format!("kind = \"call\"\n{fields}"));
+        let text = text.lines().filter(|line| !line.starts_with("peer") && !line.starts_with("local_port"));
+        let text = text.filter(|line| !line.starts_with("direction") && !line.starts_with("protocol"));
+        let text = text.filter(|line| !line.starts_with("exclude")).collect::<Vec<_>>().join("\n");
+        let error = parse("x.toml", &format!("{text}\n"), "x").expect_err(fields);
+        assert!(error.message().contains(message), "{fields}: {}", error.message());
+        assert!(error.suggestion().unwrap_or("").contains(help), "{fields}: {:?}", error.suggestion());
+    };
+    let read = "call = \"read\"\nerrno = \"EIO\"";
+    refused("errno = \"EIO\"", "no `call`", "call = \"read\"");
+    refused("call = \"read\"", "no `errno`", "errno = \"EIO\"");
+    refused("call = \"openat\"\nerrno = \"EIO\"", "unknown call \"openat\"", "did you mean \"open\"");
+    refused("call = \"raed\"\nerrno = \"EIO\"", "unknown call", "did you mean \"read\"");
+    refused("call = \"read\"\nerrno = 512", "unknown errno", "errno(3)");
+    refused("call = \"read\"\nerrno = 0", "unknown errno", "errno(3)");
+    refused(&format!("{read}\npath = \"var/lib\""), "no absolute path", "whole path");
+    refused(&format!("{read}\nfile = \"disk\""), "unknown kind of file", "regular, pipe");
+    refused(&format!("{read}\nuid = \"postgres\""), "not the number of a user", "id -u");
+    refused(&format!("{read}\ncomm = \"/usr/bin/x\""), "not the name of a program", "/proc/PID/comm");
+    refused("call = \"rmdir\"\nerrno = \"EIO\"", "rmdir cannot be made to fail", "calls are: read");
+    refused("call = \"fallocate\"\nerrno = \"EIO\"", "unknown call", "did you mean \"write\"");
+    // Lines that begin with a blank are kept.
+    let connect = "call = \"connect\"\nerrno = \"EIO\"\n peer =";
+    refused(&format!("{connect} \"unix:///run/a\""), "is a URL", "\"unix:/run/a\"");
+    refused(&format!("{connect} \"unix:/run/a/\""), "is a directory", "unix:/run/app.sock");
+    refused(&format!("{connect} \"/run/a\""), "a peer is no path", "unix:/run/app.sock");
+    refused("call = \"open\"\nerrno = \"ESTALE\"", "tries again by itself", "such as EIO");
+    refused("call = \"open\"\nerrno = \"ECHILD\"", "tries again by itself", "such as EIO");
+    refused(&format!("{read}\nlimit = 0"), "out of range", "from 1");
+    refused("call = \"fork\"\nerrno = \"EAGAIN\"\npath = \"/tmp\"", "`path` means nothing", "goes with read");
+    refused("call = \"mkdir\"\nerrno = \"EIO\"\nfile = \"dir\"", "`file` means nothing", "goes with read");
+    refused("call = \"connect\"\nerrno = \"EIO\"\nuid = 0", "`uid` means nothing", "leave it out");
+}
+
+#[test]
 fn refuses_patterns_that_contradict_each_other() {
     let refused = |fields: &str, message, underlined, help| {
         refused(DROP, &with(&format!("\"drop\"\n{fields}")), message, underlined, help);
@@ -136,5 +212,89 @@ fn refuses_a_delay_line_that_is_no_use() {
     ] {
         let error = parse("x", &delayed.replace("packets = 1000", line), "x").unwrap_err();
         assert!(error.message().contains(message), "{line}: {}", error.message());
+    }
+}
+
+#[test]
+fn refuses_resets_that_never_come() {
+    let refused = |fields: &str, message, underlined, help| {
+        refused_alone(&format!("kind = \"reset\"\n{fields}"), message, underlined, help);
+    };
+    refused("after = \"2m\"", "when the experiment is over", "\"2m\"", "`duration` longer");
+    refused("after = \"0s\"", "more than nothing", "\"0s\"", "leave `after` out");
+    refused("after = \"0B\"", "more than nothing", "\"0B\"", "leave `after` out");
+    refused("after = \"2GiB\"", "2GiB are too many", "\"2GiB\"", "at most 1GiB");
+    refused("after = 5", "neither a size nor a duration", "5", "64KiB");
+    refused("protocol = \"udp\"", "reset is for tcp alone", "\"udp\"", "kind = \"reject\"");
+    refused("protocol = \"icmp\"", "reset is for tcp alone", "\"icmp\"", "protocol = \"tcp\"");
+    refused("idle = true\nafter = \"1MiB\"", "never carries so much", "true", "duration");
+    refused("idle = true\nnew_only = true", "`new_only` leaves nothing", "true", "leave out one");
+    refused("flows = 0.5\nprobability = 0.5", "say the same here", "0.5", "leave one of them out");
+}
+
+#[test]
+fn refuses_partitions_from_nobody_and_unknown_answers() {
+    let refused = |fields: &str, message, underlined, help| {
+        refused_alone(&format!("kind = {fields}"), message, underlined, help);
+    };
+    refused("\"partition\"", "needs peers to separate from", "[[fault]]", "peer = ");
+    refused("\"partition\"\npeers = \":80\"", "unknown field `peers`", "peers", "`peer`");
+    let both = "\"partition\"\npeer = \":80\"\ndirection = \"egress\"";
+    refused(both, "is always both ways", "\"egress\"", "kind = \"drop\"");
+    refused("\"reject\"\nwith = \"host-prohibited\"", "not rejected with", "\"host-prohibited\"", "\"port\"");
+    refused("\"partition\"\npeer = []", "needs peers to separate from", "[[fault]]", "peer = ");
+    refused(
+        "\"partition\"\npeer = \":80\"\nbehaviour = \"slow\"",
+        "unknown behaviour \"slow\"",
+        "\"slow\"",
+        "\"drop\"",
+    );
+    refused("\"reject\"\nwith = \"rst\"", "not rejected with \"rst\"", "\"rst\"", "\"port\"");
+}
+
+#[test]
+fn refuses_what_processes_cannot_be_asked() {
+    let file = |target: &str, fault: &str| {
+        format!("duration = \"60s\"\n[target]\n{target}\n[[fault]]\nkind = {fault}\n")
+    };
+    let cgroup = "cgroup = \"/shop\"";
+    for good in [
+        "\"kill\"",
+        "\"kill\"\nsignal = \"TERM\"\nwhich = \"all\"\nevery = \"5s\"\nlimit = 3\nprobability = \"50%\"",
+        "\"pause\"\nfor = \"3s\"\nstart_after = \"1s\"",
+        "\"pause\"\npulse = { on = \"3s\", off = \"7s\" }",
+        "\"cpu\"\nquota = \"150%\"",
+        "\"memory\"\nto = \"50%\"\noom = true",
+        "\"io\"\niops = 100\ndevice = [\"/dev/sda\", \"/dev/sdb\"]",
+    ] {
+        if let Err(error) = parse("x", &file(cgroup, good), "x") {
+            panic!("{good}: {}", error.message());
+        }
+    }
+    for (fault, message) in [
+        ("\"pause\"\npeer = \":80\"", "`peer` means nothing for kind \"pause\""),
+        ("\"kill\"\nprotocol = \"tcp\"", "`protocol` means nothing"),
+        ("\"kill\"\nsignal = \"SIGSTOP\"", "stops a process for good"),
+        ("\"kill\"\nevery = \"1ms\"", "too often"),
+        ("\"kill\"\nwhich = \"some\"", "does not say which"),
+        ("\"pause\"\nfor = \"0s\"", "of no length"),
+        ("\"pause\"\nfor = \"1s\"\npulse = { on = \"1s\", off = \"1s\" }", "both say how long"),
+        ("\"cpu\"", "has no `quota`"),
+        ("\"cpu\"\nquota = \"0%\"", "cannot be given"),
+        ("\"cpu\"\nquota = 20", "has no %"),
+        ("\"memory\"", "has no `to`"),
+        ("\"memory\"\nto = \"0%\"", "in no memory"),
+        ("\"io\"", "without a limit"),
+        ("\"io\"\nread = \"0B\"", "2 bytes or more"),
+        ("\"io\"\nread = \"1B\"", "2 bytes or more"),
+        ("\"io\"\niops = 1", "`iops` is out of range: 1"),
+        ("\"io\"\niops = 4294967295", "`iops` is out of range"),
+    ] {
+        let error = parse("x", &file(cgroup, fault), "x").unwrap_err();
+        assert!(error.message().contains(message), "{fault}: {}", error.message());
+    }
+    for (target, message) in [("host = true", "the whole host"), ("netns = \"x\"", "a network namespace")] {
+        let error = parse("x", &file(target, "\"pause\""), "x").unwrap_err();
+        assert!(error.message().contains(message), "{}", error.message());
     }
 }

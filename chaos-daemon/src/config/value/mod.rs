@@ -3,7 +3,11 @@
 //! Every type parses from a string ([`FromStr`]), so that a value means the same in a file and in a flag of
 //! `kchaos inject`. An error says what is wrong and, behind [`HELP_MARK`], what would be right.
 
+mod after;
+mod caller;
 mod count;
+mod cpu_time;
+mod days;
 mod direction;
 mod duration;
 mod errno;
@@ -12,16 +16,26 @@ mod pick;
 mod ports;
 mod protocol;
 mod rate;
+mod redirect;
 mod seed;
 mod share;
+mod signal;
 mod size;
+mod status;
 mod truth;
+mod when;
+mod window;
+mod zone;
 
 use std::{fmt, marker::PhantomData, str::FromStr};
 
 use serde::de::{self, Visitor};
 
+pub use after::After;
+pub use caller::{Comm, FilePath, FileType, UNIX, Uid, UnixPeer};
 pub use count::Count;
+pub use cpu_time::CpuTime;
+pub use days::Days;
 pub use direction::Direction;
 pub use duration::Span;
 pub use errno::Errno;
@@ -30,10 +44,16 @@ pub use pick::Pick;
 pub use ports::{PortRange, Ports};
 pub use protocol::Protocol;
 pub use rate::Rate;
+pub use redirect::Redirect;
 pub use seed::Seed;
 pub use share::Share;
+pub use signal::StopSignal;
 pub use size::Size;
+pub use status::Statuses;
 pub use truth::Truth;
+pub use when::{Comparison, Unit, When};
+pub use window::Window;
+pub use zone::Zone;
 
 use super::section::HELP_MARK;
 

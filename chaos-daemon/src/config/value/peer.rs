@@ -41,6 +41,15 @@ impl FromStr for Peer {
         if trimmed.is_empty() {
             return Err(Invalid::new("the peer is empty", HELP));
         }
+        if trimmed.starts_with("unix:") {
+            return Err(Invalid::new(
+                "a unix socket can only be connected to",
+                "only kind = \"call\" with call = \"connect\" can name one, in `peer`",
+            ));
+        }
+        if trimmed.starts_with('/') {
+            return Err(Invalid::new("a peer is no path", "a unix socket is written \"unix:/run/app.sock\""));
+        }
         if trimmed.contains("://") {
             return Err(Invalid::new("a peer is no URL", "write host and port: \"example.com:443\""));
         }

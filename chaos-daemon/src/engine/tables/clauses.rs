@@ -58,6 +58,11 @@ impl Clauses {
         Some(first)
     }
 
+    /// How many words there are clauses in.
+    pub fn words(&self) -> u32 {
+        u32::try_from(self.used.div_ceil(WORD_BITS)).unwrap_or(u32::MAX)
+    }
+
     /// What a clause asks of the ports. No range: nothing.
     pub fn ports(&mut self, clause: usize, far: &[PortRange], near: &[PortRange]) {
         if far.is_empty() && near.is_empty() {

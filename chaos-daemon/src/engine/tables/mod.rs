@@ -16,15 +16,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use chaos_common::{
-    delay::{DISTRIBUTION, JITTER, UNIFORM},
+    delay::{CORRELATION, DISTRIBUTION, JITTER, UNIFORM},
     draw::rule_seed,
     pattern,
     rate::{OF_FLOW, SHARED},
+    reset::looks_at_life,
     rule::{FLAG_FLOWS, FLAG_NEW_ONLY, FLAG_SHADOW, Rule, action},
     scope::{self, FLAG_PROTECTED_CGROUPS, MAX_FLOWS, MAX_NEW_FLOWS, Scope},
     table::{Block, HOOKS, Row, RowId, ShortCut, WORDS},
+    uses::Uses,
 };
 
+use super::facts::Facts;
 use crate::{
     config::{Experiment, Mode, Problem},
     guard::protected::Protected,
@@ -68,8 +71,12 @@ pub struct Tables {
     pub rows: Vec<Row>,
     /// Ids of protected cgroups.
     pub protected_cgroups: Vec<u64>,
+    /// What rules ask of calls.
+    pub facts: Box<Facts>,
     /// Packets that may wait in the delay line.
     pub packets: u32,
+    /// Words in which there are clauses.
+    pub words: u32,
 }
 
 impl Tables {
@@ -113,7 +120,9 @@ impl Tables {
             scope.flags |= FLAG_PROTECTED_CGROUPS;
         }
         let packets = experiment.line_room.packets;
-        let tables = Self::build(scope, &clauses, placed, guarded, protected_cgroups, packets, half);
+        let mut tables = Self::build(scope, &clauses, placed, guarded, protected_cgroups, packets, half);
+        tables.facts = Box::new(Facts::of(&experiment.faults, &mut tables.rules)?);
+        tables.scope.flags |= tables.facts.flags();
         tables.size().within(half.capacity)?;
         Ok(tables)
     }
@@ -148,7 +157,9 @@ impl Tables {
             short_cuts,
             rows: rows.into_rows(),
             protected_cgroups,
+            facts: Box::default(),
             packets,
+            words: clauses.words(),
         }
     }
 
@@ -169,6 +180,22 @@ impl Tables {
         self.rules.iter().any(draws)
     }
 
+    /// What the programs must be able to do for them. Host names that get other addresses change nothing about it.
+    pub fn uses(&self) -> Uses {
+        Uses::of(&self.rules, self.words)
+    }
+
+    /// Whether a rule remembers something from one match to the next, which takes locks.
+    pub fn remembers(&self) -> bool {
+        let delays_correlate = |rule: &Rule| rule.action == action::DELAY && rule.numbers[CORRELATION] > 0;
+        self.rules.iter().any(|rule| {
+            rule.limit > 0
+                || rule.pattern != pattern::INDEPENDENT
+                || rule.action == action::RATE
+                || delays_correlate(rule)
+        })
+    }
+
     /// How much of the kernel's tables they take.
     pub fn size(&self) -> Size {
         Size {
@@ -178,6 +205,7 @@ impl Tables {
             short_cuts: self.short_cuts.len(),
             new_flows: if self.scope.flags & scope::FLAG_NEW_FLOWS == 0 { 0 } else { MAX_NEW_FLOWS },
             flows: if self.rules.iter().any(has_state_of_flows) { MAX_FLOWS } else { 0 },
+            life: if self.scope.flags & scope::FLAG_LIFE == 0 { 0 } else { MAX_FLOWS },
             order: if self.rules.iter().any(makes_wait) { MAX_FLOWS } else { 0 },
             waiting: if self.rules.iter().any(makes_wait) { self.packets as usize } else { 0 },
         }
@@ -195,13 +223,20 @@ fn what_is_asked(placed: &[Placed]) -> u32 {
     let by_connection = asks(FLAG_FLOWS | FLAG_NEW_ONLY) || placed.iter().any(|p| tells_apart(&p.rule));
     let flows = if by_connection { scope::FLAG_FLOWS } else { 0 };
     let new = if asks(FLAG_NEW_ONLY) { scope::FLAG_NEW_FLOWS } else { 0 };
-    flows | new
+    let life = if placed.iter().any(|p| asks_for_life(&p.rule)) { scope::FLAG_LIFE } else { 0 };
+    let resets = if placed.iter().any(|p| p.rule.action == action::RESET) { scope::FLAG_RESETS } else { 0 };
+    flows | new | life | resets
+}
+
+/// Whether a rule wants to know how old connections are, or what they have carried.
+fn asks_for_life(rule: &Rule) -> bool {
+    rule.action == action::RESET && looks_at_life(&rule.numbers)
 }
 
 /// Whether connections must be told apart for a rule although it hits any of them: because packets that wait keep their
 /// order in each, or because it knows something of each.
 fn tells_apart(rule: &Rule) -> bool {
-    makes_wait(rule) || has_state_of_flows(rule)
+    makes_wait(rule) || has_state_of_flows(rule) || asks_for_life(rule)
 }
 
 /// Whether a rule remembers something of each connection.

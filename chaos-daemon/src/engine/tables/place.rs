@@ -46,7 +46,7 @@ pub fn place(
     names: &Addresses,
     number: u16,
 ) -> Result<Placed, Problem> {
-    let FaultSpec { name: _, fault, side, probability, start_after, pulse } = spec;
+    let FaultSpec { name: _, place: _, fault, side, probability, limit, start_after, pulse } = spec;
     let near: Vec<PortRange> = side.packets.local_ports.iter().flat_map(|p| p.0.iter().copied()).collect();
     let any = [Spanned::new(0..0, Peer { host: Host::Any, ports: None })];
     let peers = by_ports(if side.peers.is_empty() { &any[..] } else { &side.peers });
@@ -78,6 +78,7 @@ pub fn place(
         exclude: excluding,
         threshold: probability.threshold(),
         flows: side.packets.flows.map_or(SCALE, Share::threshold),
+        limit: limit.map_or(0, u64::from),
         start_ns: nanos(*start_after),
         pulse_on_ns: pulse.map_or(0, |p| nanos(p.on)),
         pulse_off_ns: pulse.map_or(0, |p| nanos(p.off)),

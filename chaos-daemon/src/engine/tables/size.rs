@@ -24,6 +24,8 @@ pub struct Size {
     pub new_flows: usize,
     /// Connections of which a rule knows something else.
     pub flows: usize,
+    /// Connections of whose lives something is known.
+    pub life: usize,
     /// Connections whose packets keep their order while they wait.
     pub order: usize,
     /// Packets that may wait.
@@ -39,8 +41,22 @@ impl Size {
         short_cuts: MAX_SHORT_CUTS,
         new_flows: MAX_NEW_FLOWS,
         flows: MAX_FLOWS,
+        life: MAX_FLOWS,
         order: MAX_FLOWS,
         waiting: DEFAULT_PACKETS as usize,
+    };
+
+    /// One of each.
+    pub const LEAST: Self = Self {
+        rules: 1,
+        rows: 1,
+        blocks: 1,
+        short_cuts: 1,
+        new_flows: 1,
+        flows: 1,
+        life: 1,
+        order: 1,
+        waiting: 1,
     };
 
     /// With room for host names that get more addresses.
@@ -54,6 +70,7 @@ impl Size {
             short_cuts: room(self.short_cuts, 128, MAX_SHORT_CUTS),
             new_flows: self.new_flows.max(1),
             flows: self.flows.max(1),
+            life: self.life.max(1),
             order: self.order.max(1),
             waiting: self.waiting.max(1),
         }

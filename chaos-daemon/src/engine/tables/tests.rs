@@ -259,3 +259,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_programs_must_do_stays_the_same_when_a_name_gets_addresses() {
+    let fault = "[[fault]]\nkind = \"drop\"\npeer = [\"db.example:5432\", \"10.0.0.0/8\"]\nexclude = \"cache.example\"\n";
+    let text = format!("duration = \"10s\"\n[target]\nhost = true\n{}", fault.repeat(40));
+    let experiment = parse("test", &text, "test").unwrap();
+    let named = |db: &[&str]| {
+        let of = |list: &[&str]| list.iter().map(|address| address.parse().unwrap()).collect();
+        let names = [("db.example".to_owned(), of(db)), ("cache.example".to_owned(), of(&["::1"]))];
+        Tables::compile(&experiment, &names.into(), &Protected::default(), 1, Half::FIRST).unwrap().uses()
+    };
+    let none = named(&[]);
+    // Three clauses for each of them, and two that protect.
+    assert_eq!((2, 40), (none.words, none.rules));
+    assert_eq!(none, named(&["10.1.2.3", "10.1.2.4", "fd00::1"]));
+}

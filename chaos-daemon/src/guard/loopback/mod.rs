@@ -100,7 +100,7 @@ impl Loopback {
         if file.relock(FlockArg::LockExclusiveNonblock).is_err() {
             return Ok(());
         }
-        restore(&self.namespace, &Found::read(&mut file))?;
+        restore(&self.namespace, &run_dir::noted(&mut file))?;
         run_dir::remove(&name(self.namespace.inode)).map_err(LoopbackError::Note)
     }
 }
@@ -122,7 +122,7 @@ fn join(namespace: &NetNs) -> Result<(Lock, Result<(), LoopbackError>), Loopback
     let _all = run_dir::lock(LOCK, run_dir::PATIENCE).map_err(LoopbackError::Note)?;
     let (mut file, alone) = lock(namespace.inode).map_err(LoopbackError::Note)?;
     let cookie = namespace.cookie().ok();
-    let mut found = Found::read(&mut file);
+    let mut found: Found = run_dir::noted(&mut file);
     // What a dead one has left may be about another namespace of the same inode.
     if alone && found.cookie != cookie {
         found = Found::default();
@@ -172,7 +172,7 @@ fn clean_file(inode: u64, namespace: Option<&NetNs>) -> Result<Vec<Restored>, Lo
     if !alone {
         return Ok(Vec::new());
     }
-    let found = Found::read(&mut file);
+    let found: Found = run_dir::noted(&mut file);
     // Another namespace may have the inode by now.
     let restored = match namespace.filter(|n| n.cookie().ok() == found.cookie) {
         Some(namespace) => restore(namespace, &found)?,

@@ -20,6 +20,7 @@ fn play(script: &str) -> anyhow::Result<Ending> {
         report: folder.join(format!("{name}.report")),
         mark: "m1",
         accelerator: Accelerator::Tcg,
+        counted: false,
         boot_limit: Duration::from_millis(500),
         limit: Duration::from_millis(500),
         terminal: None,
