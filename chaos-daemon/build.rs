@@ -75,8 +75,7 @@ fn run() -> Result<(), String> {
 /// Runs the inner cargo and returns the object it made.
 fn compile(toolchain: &Toolchain, linker: &Path, manifest: &Path, out: &Path) -> Result<PathBuf, String> {
     let arch = variable("CARGO_CFG_TARGET_ARCH")?;
-    // A folder of its own: the outer cargo holds a lock on its target folder while this runs.
-    let target_dir = out.join("bpf-target");
+    let target_dir = folder_of_programs(out, &arch);
     let mut command = toolchain.command(&toolchain.cargo, linker, &arch, out)?;
     command
         .args(["build", "--release", "--bin", "chaos-ebpf"])
@@ -87,7 +86,7 @@ fn compile(toolchain: &Toolchain, linker: &Path, manifest: &Path, out: &Path) ->
         .arg(&target_dir)
         // The outer cargo reads this script's standard output as instructions.
         .stdout(Stdio::null());
-    if env::var_os("CARGO_FEATURE_KERNEL_LOG").is_some() {
+    if with_kernel_log() {
         command.args(["--features", "kernel-log"]);
     }
     let status =
@@ -96,6 +95,26 @@ fn compile(toolchain: &Toolchain, linker: &Path, manifest: &Path, out: &Path) ->
         return Err(format!("{} says why, above ({status})", toolchain.cargo.display()));
     }
     Ok(target_dir.join(TARGET).join("release/chaos-ebpf"))
+}
+
+fn with_kernel_log() -> bool {
+    env::var_os("CARGO_FEATURE_KERNEL_LOG").is_some()
+}
+
+/// A folder of their own, as the outer cargo holds a lock on its target folder while this runs; but one for all its
+/// profiles: what the programs become does not depend on how the daemon is built. Two ways to build them that may go on
+/// at the same time do not share it.
+fn folder_of_programs(out: &Path, arch: &str) -> PathBuf {
+    let name = if with_kernel_log() { format!("ebpf-{arch}-kernel-log") } else { format!("ebpf-{arch}") };
+    // <target>/[<triple>/]<profile>/build/<package>/out; with another layout it is a folder of this build alone.
+    let built = out.ancestors().nth(2).filter(|folder| folder.ends_with("build"));
+    let above = built.and_then(|folder| folder.ancestors().nth(2));
+    let triple = env::var("TARGET").unwrap_or_default();
+    match above {
+        Some(folder) if folder.ends_with(&triple) => folder.parent().unwrap_or(folder).join(name),
+        Some(folder) => folder.join(name),
+        None => out.join(name),
+    }
 }
 
 /// The object without DWARF: the linker has made BTF of it, which is what the kernel reads. It is more than half of the

@@ -17,7 +17,7 @@ use crate::{elf, setup, sh};
 const LIMIT: u64 = 20 << 20;
 
 /// The package that uses all others.
-const TESTS: &str = "kchaos-tests";
+pub const TESTS: &str = "kchaos-tests";
 
 /// Runs the command.
 pub fn main() -> Result<()> {
@@ -45,7 +45,7 @@ pub fn binary() -> Result<PathBuf> {
 
 /// Builds a program that needs no shared library, and returns where cargo has put it.
 pub fn static_program(package: &str, program: &str) -> Result<PathBuf> {
-    let mut cargo = static_cargo("build", package)?;
+    let mut cargo = statically(sh::cargo()?, "build", package)?;
     if package != TESTS {
         // Their dependencies have more features. Of those of everything together there is one build and not two.
         cargo.args(["--package", TESTS]);
@@ -57,7 +57,7 @@ pub fn static_program(package: &str, program: &str) -> Result<PathBuf> {
 
 /// The same for a test, whose file has a number in its name that only cargo knows.
 pub fn static_test(package: &str, test: &str) -> Result<PathBuf> {
-    let mut cargo = static_cargo("test", package)?;
+    let mut cargo = statically(sh::cargo()?, "test", package)?;
     cargo.args(["--no-run", "--test", test, "--message-format=json-render-diagnostics"]);
     // What it has to say to people it says on standard error.
     let said = cargo.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
@@ -69,10 +69,9 @@ pub fn static_test(package: &str, test: &str) -> Result<PathBuf> {
 }
 
 /// A cargo that links the C library in.
-fn static_cargo(subcommand: &str, package: &str) -> Result<Command> {
+pub fn statically(mut cargo: Command, subcommand: &str, package: &str) -> Result<Command> {
     // Naming the target keeps these flags away from build scripts and macros, which must stay dynamic.
     let flags = format!("{} -C target-feature=+crt-static", env::var("RUSTFLAGS").unwrap_or_default());
-    let mut cargo = sh::cargo()?;
     cargo
         .args([subcommand, "--release", "--package", package, "--target", &sh::host()?])
         .arg("--target-dir")

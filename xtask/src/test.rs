@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    bench, fuzz,
+    bench, build, fuzz,
     matrix::{
         Column, Matrix, Place, harness,
         junit::{self, StageResult},
@@ -210,12 +210,11 @@ fn programs(gate: &Gate) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// The tests of the command line and of the tests' own parts, as root, against the binary that is shipped.
+/// The tests of the command line and of the tests' own parts, as root, against the binary that is shipped. Static as the
+/// suite is, whose libraries are there by now.
 fn command_line_tests() -> Result<Outcome> {
-    let mut command = sh::cargo_as_root()?;
-    command
-        .args(["test", "--package", "kchaos-tests", "--lib", "--bins", "--test", "cli"])
-        .env("KCHAOS_BIN", built()?);
+    let mut command = build::statically(sh::cargo_as_root()?, "test", build::TESTS)?;
+    command.args(["--lib", "--bins", "--test", "cli"]).env("KCHAOS_BIN", built()?);
     sh::run(&mut command)?;
     Ok(Outcome::Passed)
 }

@@ -11,10 +11,11 @@ pub fn formatting() -> Result<Outcome> {
     cargo(&["fmt", "--all", "--", "--check"])
 }
 
-/// With the feature `kernel-log`, too, which nothing else builds: both sides, as the build script passes it on.
+/// With the feature `kernel-log`, too, which nothing else builds: both sides, as the build script passes it on. Of the
+/// same packages, as others' dependencies would have other features, and all be looked at anew.
 pub fn lints() -> Result<Outcome> {
     cargo(&["clippy", "--all-targets", "--", "-D", "warnings"])?;
-    cargo(&["clippy", "--package", "chaos-daemon", "--features", "kernel-log", "--", "-D", "warnings"])
+    cargo(&["clippy", "--all-targets", "--features", "chaos-daemon/kernel-log", "--", "-D", "warnings"])
 }
 
 /// On the target they are written for, with the toolchain that builds them.
