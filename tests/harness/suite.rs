@@ -8,6 +8,7 @@
 mod expect;
 mod facts;
 mod report;
+mod share;
 mod together;
 mod watch;
 

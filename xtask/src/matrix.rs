@@ -12,6 +12,7 @@ mod servers;
 pub mod snapshot;
 mod suite;
 pub mod table;
+mod watch;
 
 use std::{
     path::{Path, PathBuf},
@@ -23,7 +24,7 @@ use anyhow::{Result, bail};
 
 use crate::vm::{self, Choice, LINES};
 pub use report::Report;
-pub use run::Matrix;
+pub use run::{Matrix, Shared};
 pub use suite::Suite;
 
 /// Where the suite can run.

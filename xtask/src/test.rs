@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::{
     bench, build, fuzz,
     matrix::{
-        Column, Matrix, Place, harness,
+        Column, Matrix, Place, Shared, harness,
         junit::{self, StageResult},
         kernels_doc, snapshot, table,
     },
@@ -36,6 +36,9 @@ pub struct Args {
     /// The modules of the kernel whose path is given: the folder that holds modules.dep
     #[arg(long, value_name = "DIR", requires = "kernels")]
     modules: Option<PathBuf>,
+    /// Run in one of the guests, too, what is alike on all kernels, also where guests are translated: ten minutes more
+    #[arg(long, conflicts_with = "whole")]
+    shared: bool,
     /// Run every test in every guest, also those for which one guest is enough: for hours
     #[arg(long, conflicts_with = "quick")]
     whole: bool,
@@ -204,7 +207,8 @@ fn programs(gate: &Gate) -> Result<Outcome> {
     if gate.args.whole {
         matrix = matrix.with_limit(WHOLE_LIMIT);
     } else if gate.args.chosen().is_empty() {
-        matrix = matrix.sharing();
+        let shared = if gate.args.shared { Shared::Always } else { Shared::UnlessTranslated };
+        matrix = matrix.sharing(shared);
     }
     gate.matrix.get_or_init(|| matrix);
     Ok(Outcome::Passed)

@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use chaos_daemon::bpf::Feature;
 use serde::Deserialize;
 
-use super::{Facts, Test};
+use super::{
+    Facts, Test,
+    share::{falls_to, is_left_to_host},
+};
 
 /// Lines of kernels, with what each can do. Compiled in, because guests do not have the file.
 const TABLE: &str = include_str!("../../expectations.toml");
 
 /// The line of kernels whose guest must have the large servers.
-const SERVERS_ON: &str = "6.12";
+pub const SERVERS_ON: &str = "6.12";
 
 /// How well a kernel can do something.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +50,7 @@ pub enum Need {
     /// ([`Facts::spread`]) run it all the same.
     Once,
     /// To be run on this machine and in one of the guests: each guest of a run has its share of these tests, and with
-    /// `--whole` all of them.
+    /// `--whole` all of them. Where guests are translated, this machine is enough, if it can ([`Facts::left_to`]).
     Spread,
     /// Nothing: on this machine it runs beside others of this kind (`suite::together`).
     Together,
@@ -83,6 +86,12 @@ impl Need {
         }
     }
 
+    /// The same of what the table knows about a line.
+    pub fn met_by_line(self, table: &BTreeMap<String, Levels>, line: &str) -> bool {
+        let level = |f: Feature| table.get(line).and_then(|levels| levels.get(f.id()));
+        self.met_by(|f| level(f).copied().unwrap_or(Level::No))
+    }
+
     fn met_here(self, test: &Test, facts: &Facts) -> bool {
         match self {
             Self::Guest => facts.guest,
@@ -90,7 +99,9 @@ impl Need {
             Self::Services => !facts.guest,
             Self::Once => !facts.guest || facts.spread.is_empty(),
             Self::Spread => {
-                !facts.guest || falls_to(test, &facts.spread).is_none_or(|line| line == facts.line)
+                !facts.guest
+                    || !is_left_to_host(test, facts)
+                        && falls_to(test, &facts.spread).is_none_or(|line| line == facts.line)
             }
             Self::Together => true,
             Self::Servers => !facts.guest || facts.servers,
@@ -123,30 +134,9 @@ pub fn levels(line: &str) -> Option<Levels> {
     table().remove(line)
 }
 
-fn table() -> BTreeMap<String, Levels> {
+/// All that is known.
+pub fn table() -> BTreeMap<String, Levels> {
     toml::from_str(TABLE).unwrap_or_else(|e| panic!("tests/expectations.toml: {e}"))
-}
-
-/// Which of these lines a test falls to: one that can run it, the same in every run. `None` if the guests of this run
-/// do not share.
-fn falls_to<'a>(test: &Test, lines: &'a [String]) -> Option<&'a str> {
-    let table = table();
-    let can = |line: &&String| {
-        let level = |f: Feature| table.get(*line).and_then(|levels| levels.get(f.id()));
-        test.needs.iter().all(|need| match need {
-            Need::Servers => *line == SERVERS_ON,
-            Need::Any(_) | Need::Full(_) => need.met_by(|f| level(f).copied().unwrap_or(Level::No)),
-            _ => true,
-        })
-    };
-    let lines: Vec<&String> = lines.iter().filter(can).collect();
-    let at = usize::try_from(fnv1a(test.name())).ok()?.checked_rem(lines.len())?;
-    lines.get(at).map(|line| line.as_str())
-}
-
-/// A hash that is the same with every compiler: [FNV-1a](http://www.isthe.com/chongo/tech/comp/fnv/), 32 bits.
-fn fnv1a(text: &str) -> u32 {
-    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// The first of a test's needs that is not met here.
@@ -167,6 +157,10 @@ pub fn missing(test: &Test, facts: &Facts) -> Option<Missing> {
             "the same on every kernel: only on the host; --whole runs it in guests, too".to_owned(),
             Some(true),
         ),
+        Need::Spread if is_left_to_host(test, facts) => (
+            "this machine runs it: guests are translated here; --shared runs it in one of them".to_owned(),
+            Some(true),
+        ),
         Need::Spread => {
             let line = falls_to(test, &facts.spread).unwrap_or("another");
             (format!("falls to the guest with {line}; --whole runs it in all of them"), Some(true))
@@ -183,7 +177,7 @@ pub fn missing(test: &Test, facts: &Facts) -> Option<Missing> {
 mod tests {
     use chaos_daemon::bpf::Feature;
 
-    use super::{Level, Levels, Missing, Need, SERVERS_ON, TABLE, falls_to, levels};
+    use super::{Level, Levels, Missing, Need, SERVERS_ON, TABLE, levels};
     use crate::suite::{Facts, Test};
 
     const NEEDS: [&[Need]; 3] = [
@@ -247,36 +241,6 @@ mod tests {
         facts.guest = true;
         assert_eq!(None, missing(&[Need::Guest], &facts));
         assert_eq!(Some(Some(true)), missing(&[Need::Services], &facts).map(|m| m.foreseen));
-    }
-
-    #[test]
-    fn a_test_falls_to_one_guest_that_can_run_it() {
-        let lines = ["5.10", "6.1", "6.12", "7.2"].map(str::to_owned);
-        let paths = ["s::a", "s::b", "s::c", "s::d", "s::e", "s::f", "s::g", "s::h", "s::i", "s::j"];
-        let to = |needs: &'static [Need]| -> std::collections::BTreeSet<&str> {
-            paths.iter().map(|path| falls_to(&test(path, needs), &lines).unwrap()).collect()
-        };
-        assert_eq!(4, to(&[]).len());
-        assert_eq!(["6.12", "7.2"], *to(&[Need::Full(Feature::TcEgress)]).into_iter().collect::<Vec<_>>());
-        assert_eq!([SERVERS_ON], *to(&[Need::Servers]).into_iter().collect::<Vec<_>>());
-        assert_eq!(None, falls_to(&test("s::a", &[]), &[]));
-    }
-
-    #[test]
-    fn a_guest_runs_its_share_and_alone_it_runs_everything() {
-        let mut facts = facts(Level::Yes, Some(Level::Yes));
-        facts.spread = ["5.10", "6.12"].map(str::to_owned).to_vec();
-        assert_eq!(None, missing(&[Need::Spread], &facts));
-        facts.guest = true;
-        let ran = ["5.10", "6.12"].map(|line| {
-            line.clone_into(&mut facts.line);
-            missing(&[Need::Spread], &facts).is_none()
-        });
-        assert!(ran == [true, false] || ran == [false, true], "{ran:?}");
-        "6.1".clone_into(&mut facts.line);
-        assert_eq!(Some(Some(true)), missing(&[Need::Spread], &facts).map(|m| m.foreseen));
-        facts.spread.clear();
-        assert_eq!(None, missing(&[Need::Spread], &facts));
     }
 
     #[test]

@@ -8,6 +8,10 @@ use serde::Deserialize;
 use super::expect::{self, Level, Levels};
 use crate::kchaos;
 
+/// What `kchaos check --output json` has said on this kernel, for a process that need not ask again: on some it takes many
+/// seconds.
+pub const CHECKED: &str = "KCHAOS_CHECKED";
+
 static FACTS: OnceLock<Facts> = OnceLock::new();
 
 /// What is known about the machine.
@@ -24,6 +28,10 @@ pub struct Facts {
     /// The lines of the guests that share tests (`KCHAOS_SPREAD`): each of those that need `spread` runs in one. With
     /// none, this one runs them all.
     pub spread: Vec<String>,
+    /// The line of the machine itself (`KCHAOS_LEFT_TO`) where guests are so slow that it alone runs what it can of those.
+    pub left_to: Option<String>,
+    /// All that `kchaos check` said.
+    pub said: String,
     answers: Vec<Answer>,
     expected: Option<Levels>,
 }
@@ -91,6 +99,8 @@ impl Facts {
             servers: false,
             controllers: false,
             spread: Vec::new(),
+            left_to: None,
+            said: String::new(),
             answers,
             expected,
         }
@@ -115,24 +125,42 @@ pub fn ask() -> Result<&'static Facts, String> {
     struct Report {
         features: Vec<Answer>,
     }
-    let mut check = kchaos();
-    let output = check
-        .args(["check", "--output", "json"])
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|e| format!("kchaos check does not start: {e}"))?;
-    let report: Report = serde_json::from_slice(&output.stdout).map_err(|e| {
-        let said = [output.stdout, output.stderr].concat();
-        format!("kchaos check cannot be understood: {e}\n{}", String::from_utf8_lossy(&said))
-    })?;
+    let said = match std::env::var(CHECKED) {
+        Ok(said) => said,
+        Err(_unasked) => check()?,
+    };
+    let report: Report =
+        serde_json::from_str(&said).map_err(|e| format!("kchaos check cannot be understood: {e}\n{said}"))?;
     let line = kernel().1;
     let expected = expect::levels(&line);
     let [guest, servers] = ["KCHAOS_GUEST", "KCHAOS_SERVERS"].map(|name| std::env::var_os(name).is_some());
     let controllers = has_controllers(guest)?;
     let spread = std::env::var("KCHAOS_SPREAD").unwrap_or_default();
     let spread = spread.split(',').filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    let left_to = std::env::var("KCHAOS_LEFT_TO").ok();
     let answers = report.features;
-    Ok(FACTS.get_or_init(|| Facts { line, guest, servers, controllers, spread, answers, expected }))
+    Ok(FACTS.get_or_init(|| Facts {
+        line,
+        guest,
+        servers,
+        controllers,
+        spread,
+        left_to,
+        said,
+        answers,
+        expected,
+    }))
+}
+
+fn check() -> Result<String, String> {
+    let mut check = kchaos();
+    let output = check
+        .args(["check", "--output", "json"])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| format!("kchaos check does not start: {e}"))?;
+    let said = if output.stdout.is_empty() { output.stderr } else { output.stdout };
+    String::from_utf8(said).map_err(|e| format!("kchaos check says what is no text: {e}"))
 }
 
 fn has_controllers(guest: bool) -> Result<bool, String> {

@@ -6,7 +6,12 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
-use super::{Need, Test, caught, limit, watch::Failure};
+use super::{
+    Need, Test, caught,
+    facts::{CHECKED, facts},
+    limit,
+    watch::Failure,
+};
 use crate::ends_with_us;
 
 /// How many at a time. They wait more than they compute, so there may be more than there are CPUs.
@@ -46,7 +51,11 @@ pub fn run(test: &'static Test) -> ExitCode {
 pub fn spawn(test: &Test) -> Result<(), Failure> {
     let failed = |why: String| Failure::of_a_process(&why);
     let mut command = Command::new(env::current_exe().map_err(|e| failed(format!("this program: {e}")))?);
-    command.env(ONLY, test.name()).env_remove("KCHAOS_REPORT").stdin(Stdio::null());
+    command
+        .env(ONLY, test.name())
+        .env(CHECKED, &facts().said)
+        .env_remove("KCHAOS_REPORT")
+        .stdin(Stdio::null());
     ends_with_us(&mut command);
     let output = command.output().map_err(|e| failed(format!("it does not start: {e}")))?;
     if output.status.success() {

@@ -18,7 +18,7 @@ const PANICS: &str = "broken::panic_the_kernel";
 /// watchdog's limit is short, as nothing is computed meanwhile.
 fn script(suite: &str, guest: bool) -> String {
     let mut script = format!(
-        "export KCHAOS_BROKEN=1\n\
+        "export KCHAOS_BROKEN=1 KCHAOS_CHECKED=\"$(\"$KCHAOS_BIN\" check --output json)\"\n\
          {suite}; echo \"harness code $?\"\n\
          KCHAOS_LIMIT=3 {suite} --exact {HANGS}; echo \"harness code $?\"\n"
     );

@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
     path::{Path, PathBuf},
     process::Stdio,
     sync::{Mutex, PoisonError},
@@ -12,17 +11,18 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Column, Place, Report, servers, suite::Suite};
+use super::{
+    Column, Place, Report, servers,
+    suite::Suite,
+    watch::{Watch, text},
+};
 use crate::{
     sh,
-    vm::{Audience, Choice, Job, LINES, Lab},
+    vm::{Accelerator, Choice, Job, LINES, Lab},
 };
 
 /// For all tests together; in a guest that is translated as well.
 const LIMIT: Duration = Duration::from_mins(40);
-
-/// How often a word is said about a run that goes on.
-const WORD: Duration = Duration::from_secs(30);
 
 /// The lines of kernels by how long the suite takes on them, so that none is alone at the end. Others come first.
 const SHORTEST_LAST: [&str; 4] = ["7.2", "6.12", "6.1", "5.10"];
@@ -41,7 +41,16 @@ pub struct Matrix {
     /// For all that is run in one place.
     limit: Duration,
     /// Whether the guests share the tests for which one of them is enough.
-    shared: bool,
+    shared: Option<Shared>,
+}
+
+/// How guests share the tests for which one kernel besides this machine's is enough.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Shared {
+    /// Each test falls to one of them.
+    Always,
+    /// The same, but where guests are translated they leave to this machine what it can run.
+    UnlessTranslated,
 }
 
 /// The words of a command, for a place.
@@ -60,15 +69,15 @@ impl Matrix {
             modules: modules.map(Path::to_path_buf),
             logs,
             limit: LIMIT,
-            shared: false,
+            shared: None,
         })
     }
 
-    /// The same with guests that share the tests for which one of them is enough. They do so as if each of [`LINES`]
-    /// was there: what a guest runs does not depend on who runs beside it.
+    /// The same with guests that share tests. They do so as if each of [`LINES`] was there: what a guest runs does not
+    /// depend on who runs beside it.
     #[must_use]
-    pub fn sharing(mut self) -> Self {
-        self.shared = true;
+    pub fn sharing(mut self, shared: Shared) -> Self {
+        self.shared = Some(shared);
         self
     }
 
@@ -215,8 +224,12 @@ impl Matrix {
         let kernel = lab.kernel(choice, self.modules.as_deref())?;
         let mut environment = self.suite.environment(Some(Path::new("/bin")));
         let mut files = Vec::new();
-        if self.shared {
+        if let Some(shared) = self.shared {
             environment.push(format!("KCHAOS_SPREAD={}", LINES.map(|(line, _)| line).join(",")));
+            let translated = lab.accelerator(&kernel)? == Accelerator::Tcg;
+            if translated && shared == Shared::UnlessTranslated && self.places.contains(&Place::Host) {
+                environment.push(format!("KCHAOS_LEFT_TO={}", own_line()?));
+            }
         }
         if servers::are_in(choice) {
             environment.push(servers::VARIABLE.to_owned());
@@ -238,63 +251,9 @@ impl Matrix {
     }
 }
 
-fn text(file: &Path) -> String {
-    // A run that died may have left anything, or nothing at all.
-    fs::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
-}
-
-/// Follows one run: what it says goes into its log, and a word now and then to the user.
-struct Watch {
-    name: String,
-    log: File,
-    report: PathBuf,
-    boot: Option<Duration>,
-    said: Instant,
-}
-
-impl Watch {
-    fn new(name: &str, log: File, report: &Path) -> Self {
-        Self { name: name.to_owned(), log, report: report.to_path_buf(), boot: None, said: Instant::now() }
-    }
-
-    fn say(&mut self, what: &str) {
-        // In one piece, as another run may have something to say.
-        println!("{:<8} {what}", self.name);
-        self.said = Instant::now();
-    }
-
-    fn say_the_end(&mut self, column: &Column) {
-        let counts = column.report.counts();
-        let end = match (&column.died, column.problems().is_empty()) {
-            (Some(reason), _) => format!("died: {}", reason.lines().next().unwrap_or_default()),
-            (None, true) => "passed".to_owned(),
-            (None, false) => "FAILED".to_owned(),
-        };
-        self.say(&format!(
-            "{} passed, {} failed, {} skipped in {:.1} s: {end}",
-            counts.passed,
-            counts.failed,
-            counts.skipped,
-            column.seconds.as_secs_f64()
-        ));
-    }
-}
-
-impl Audience for Watch {
-    fn output(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.log.write_all(bytes)
-    }
-
-    fn ready(&mut self, boot: Duration) {
-        self.boot = Some(boot);
-        self.say(&format!("booted in {:.1} s", boot.as_secs_f64()));
-    }
-
-    fn glance(&mut self) {
-        if self.said.elapsed() > WORD {
-            let report = Report::parse_runs(&text(&self.report)).pop().unwrap_or_default();
-            let running = report.unended().last().unwrap_or("nothing that it tells of").to_owned();
-            self.say(&format!("{} tests done, running {running}", report.ended().count()));
-        }
-    }
+/// The line of this machine's kernel: "6.18".
+fn own_line() -> Result<String> {
+    let file = "/proc/sys/kernel/osrelease";
+    let release = fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?;
+    Ok(release.trim().split('.').take(2).collect::<Vec<_>>().join("."))
 }
