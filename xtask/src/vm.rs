@@ -24,7 +24,7 @@ use anyhow::{Context as _, Result, bail};
 
 pub use kernel::{Choice, Kernel, LINES};
 pub use lab::{Job, Lab, Run};
-pub use machine::Audience;
+pub use machine::{Accelerator, Audience};
 
 use crate::{build, sh};
 use terminal::Terminal;

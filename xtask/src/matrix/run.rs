@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     sh,
-    vm::{Accelerator, Choice, Job, LINES, Lab},
+    vm::{Accelerator, Audience as _, Choice, Job, LINES, Lab},
 };
 
 /// For all tests together; in a guest that is translated as well.
