@@ -9,11 +9,11 @@ use chaos_common::{
 };
 
 use crate::lib::{
-    act::What,
     icmp, kern,
     parse::TCP,
     reply::{self, RST, Segment, outcome},
     skb::Skb,
+    what::What,
 };
 
 /// Answers a packet: one of [`outcome`].

@@ -5,10 +5,10 @@ use aya_ebpf::bindings::__sk_buff;
 use chaos_common::rule::action;
 
 use crate::lib::{
-    act::What,
     kern,
     reply::{self, ACK, RST, SYN, Segment, outcome},
     skb::Skb,
+    what::What,
 };
 
 /// Cuts the connection of a packet: one of [`outcome`]. A global function (see [`crate::lib`]).

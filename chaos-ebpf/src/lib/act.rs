@@ -14,85 +14,17 @@ use chaos_common::{
 };
 
 use super::{
-    flow::Flow,
     judge, kern, line, order,
-    parse::{ETHERTYPE_IPV4, Transport},
+    parse::ETHERTYPE_IPV4,
     plan::{self, INJECTED, NOTES, Note},
     receiver,
     skb::Skb,
+    what::What,
 };
 use crate::{fault, maps::KCHAOS_RULES};
 
 /// The loopback device has this number in every network namespace.
 pub const LO: u32 = 1;
-
-/// What is known of the packet, packed into one number: its way, which end of its connection it comes from, its protocol,
-/// and where its transport header begins.
-#[derive(Clone, Copy)]
-pub struct What(u32);
-
-impl What {
-    /// `way`: 0 or `chaos_common::line::WAY_IN`.
-    #[inline(always)]
-    pub fn new(way: u32, flow: &Flow, transport: Transport) -> Self {
-        let end = if flow.from_the_greater { FROM_THE_GREATER } else { 0 };
-        let piece = if transport.is_fragment() { PIECE } else { 0 };
-        Self((way & 1) << 24 | end | piece | u32::from(transport.protocol()) << 16 | transport.offset())
-    }
-
-    /// The number it is packed into, for functions that take plain numbers ([`super`]).
-    #[inline(always)]
-    pub const fn number(self) -> u32 {
-        self.0
-    }
-
-    /// Whether the packet comes from the end with the greater hash (`chaos_common::flow`).
-    #[inline(always)]
-    pub const fn is_from_the_greater(self) -> bool {
-        self.0 & FROM_THE_GREATER != 0
-    }
-
-    /// Whether it is a piece of a datagram, the first or a later one.
-    #[inline(always)]
-    pub const fn is_piece(self) -> bool {
-        self.0 & PIECE != 0
-    }
-
-    /// Tells apart what goes each way in a connection, at each of the places where it is judged.
-    #[inline(always)]
-    const fn direction(self) -> u64 {
-        (self.0 >> 24 & 3) as u64
-    }
-
-    /// 0 on its way out, or `chaos_common::line::WAY_IN`.
-    #[inline(always)]
-    pub const fn way(self) -> u32 {
-        self.0 >> 24 & 1
-    }
-
-    /// IP protocol number.
-    #[inline(always)]
-    pub const fn protocol(self) -> u8 {
-        (self.0 >> 16) as u8
-    }
-
-    /// Where its transport header begins, counted from the network header; 0 if it is not here.
-    #[inline(always)]
-    pub const fn transport(self) -> u32 {
-        self.0 & 0xffff
-    }
-}
-
-impl From<u32> for What {
-    /// What [`What::number`] has packed.
-    #[inline(always)]
-    fn from(number: u32) -> Self {
-        Self(number)
-    }
-}
-
-const FROM_THE_GREATER: u32 = 1 << 25;
-const PIECE: u32 = 1 << 26;
 
 /// In what rules want: how long the packet must wait, in ns.
 const WAIT: u64 = (1 << 56) - 1;
@@ -130,10 +62,10 @@ pub fn act(skb: &Skb, flow: u64, what: What, lose: impl FnOnce() -> i32) -> Opti
         return None;
     }
     // Calls side by side and not one in the other: all stacks together have 512 bytes.
-    let wanted = kchaos_wanted(skb.context(), flow, what.0);
+    let wanted = kchaos_wanted(skb.context(), flow, what.number());
     let stays = skb.device() == LO && has_no_sender(skb, what);
     let wanted = if stays { wanted | STAYS } else { wanted };
-    match kchaos_carry_out(skb.context(), flow, what.0, wanted) {
+    match kchaos_carry_out(skb.context(), flow, what.number(), wanted) {
         // Where a copy waits, the sender must not hear that his packet was refused: he would take that for a full queue.
         fate::LOST | fate::WAITS => Some(lose()),
         _ => None,
@@ -153,7 +85,7 @@ pub extern "C" fn kchaos_carry_out(skb: *mut __sk_buff, flow: u64, what: u32, wa
     if !kern::uses(action::LEAVES_ON_ITS_WAY) {
         return fate::GOES_ON;
     }
-    let (skb, what) = (&Skb::from(skb), What(what));
+    let (skb, what) = (&Skb::from(skb), What::from(what));
     if wanted & LOSE != 0 {
         kchaos_give_back(skb.context(), flow);
         plan::settle_lost();
@@ -170,7 +102,7 @@ pub extern "C" fn kchaos_carry_out(skb: *mut __sk_buff, flow: u64, what: u32, wa
     let refused = if wanted & STAYS != 0 {
         Skip::Failed as u32 + 1
     } else {
-        kchaos_check_in(skb.context(), release, connection, what.0)
+        kchaos_check_in(skb.context(), release, connection, what.number())
     };
     // One that only must not overtake others may do so where there is no room.
     if refused == Skip::Overflow as u32 + 1 && wanted & HELD != 0 {
@@ -289,7 +221,7 @@ pub extern "C" fn kchaos_act(skb: *mut __sk_buff, number: u32, flow: u64, what: 
     if !kern::uses(action::LEAVES_ON_ITS_WAY) || u64::from(number) >= plan::count() {
         return 0;
     }
-    let (skb, what) = (&Skb::from(skb), What(what));
+    let (skb, what) = (&Skb::from(skb), What::from(what));
     let Some(Note { rule, ordinal, .. }) = plan::get(number) else { return 0 };
     let Some(rule) = KCHAOS_RULES.get(rule) else { return 0 };
     match rule.action {
@@ -342,7 +274,7 @@ pub extern "C" fn kchaos_check_in(skb: *mut __sk_buff, release: u64, connection:
         return Skip::Failed as u32 + 1;
     }
     let Some(scope) = judge::scope() else { return Skip::Failed as u32 + 1 };
-    let what = What(what);
+    let what = What::from(what);
     match line::check_in(scope, &Skb::from(skb), release, connection, what.way()) {
         Ok(()) => 0,
         Err(why) => why as u32 + 1,

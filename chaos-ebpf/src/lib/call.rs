@@ -7,10 +7,9 @@ use chaos_common::{
 };
 
 use super::{
+    headers::Address,
     judge::{self, Subject},
-    kern,
-    parse::Address,
-    select, target,
+    kern, select, target,
 };
 use crate::fault::connect::{self, Form};
 

@@ -8,7 +8,8 @@ use chaos_common::{
 
 use super::{
     count,
-    parse::{Headers, TCP},
+    headers::Headers,
+    parse::TCP,
     reply::{RST, SYN},
     skb::Skb,
 };

@@ -12,12 +12,12 @@ use chaos_common::{
 };
 
 use super::{
-    act::What,
     count, kern,
     parse::TCP,
     plan,
     reply::{ACK, SYN, Segment},
     skb::Skb,
+    what::What,
 };
 use crate::maps::KCHAOS_LIFE;
 

@@ -1,7 +1,7 @@
-//! What the entry programs share, in the order of a packet's way: [`parse`] reads the headers, [`select`] finds the
+//! What the entry programs share, in the order of a packet's way: [`parse`] reads the [`headers`], [`select`] finds the
 //! clauses that match, [`judge`] decides rule by rule with a [`draw`], [`count`] keeps the books; [`target`] and [`flow`]
 //! know whose a packet is ([`receiver`]: who gets it; [`service`]: by which name its sender knows that) and which
-//! connection it belongs to. What leaves a packet on its way is noted in a [`plan`] and done by [`act`], which may send it
+//! connection it belongs to. What leaves a packet on its way is noted in a [`plan`] and done by [`act`], which knows [`what`] it is and may send it
 //! into the delay [`line`], in [`order`]. [`reply`] makes answers of a packet, and [`icmp`] errors. [`state`] is what rules
 //! remember, and [`life`] what is known of connections. [`packet`] strings them together for packets, and [`call`] for
 //! connects by address.
@@ -22,6 +22,7 @@ pub mod count;
 pub mod draw;
 pub mod file;
 pub mod flow;
+pub mod headers;
 pub mod hooks;
 pub mod icmp;
 pub mod judge;
@@ -43,3 +44,4 @@ pub mod socket;
 pub mod state;
 pub mod syscall;
 pub mod target;
+pub mod what;

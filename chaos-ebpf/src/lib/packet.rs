@@ -8,17 +8,16 @@ use chaos_common::{
 };
 
 use super::{
-    act::{self, What},
-    flow,
+    act, flow,
+    headers::Headers,
     judge::{self, Judgement, Subject},
-    kern, life,
-    parse::{self, Headers},
-    plan,
+    kern, life, parse, plan,
     receiver::{self, Receiver},
     reply::outcome,
     select, service,
     skb::Skb,
     target,
+    what::What,
 };
 use crate::fault;
 

@@ -14,8 +14,9 @@ use aya_ebpf::{
 use chaos_common::rule::action;
 
 use super::{
+    headers::Transport,
     kern,
-    parse::{ETHERTYPE_IPV6, TCP, Transport, UDP},
+    parse::{ETHERTYPE_IPV6, TCP, UDP},
     skb::Skb,
 };
 

@@ -8,9 +8,8 @@ use chaos_common::{
 };
 
 use super::{
-    kern,
-    parse::{Address, Transport},
-    plan,
+    headers::{Address, Transport},
+    kern, plan,
 };
 use crate::maps::{KCHAOS_BLOCKS, KCHAOS_FIELDS, KCHAOS_MEMO, KCHAOS_ROWS, KCHAOS_SHORTCUT};
 

@@ -11,8 +11,9 @@ use aya_ebpf::bindings::{__sk_buff, bpf_sock};
 use chaos_common::rule::hook;
 
 use super::{
+    headers::{Address, Transport},
     judge,
-    parse::{Address, ETHERTYPE_IPV6, TCP, Transport},
+    parse::{ETHERTYPE_IPV6, TCP},
     plan,
     select::{self, Found},
     skb::Skb,

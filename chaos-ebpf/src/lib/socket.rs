@@ -6,9 +6,9 @@ use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_
 use chaos_common::call::UNIX_PATH;
 
 use super::{
+    headers::{Address, Transport},
     kern,
     offset::{Known, copied, offset},
-    parse::{Address, Transport},
 };
 use crate::maps::KCHAOS_UNIX;
 

@@ -14,10 +14,9 @@ use chaos_common::{
 
 use super::{
     caller, file,
+    headers::{Address, Transport},
     judge::{self, Subject},
-    kern,
-    parse::{Address, Transport},
-    select,
+    kern, select,
     socket::{Ends, no_ends},
 };
 use crate::{
