@@ -1,7 +1,7 @@
 //! Counters are exact, whatever runs at the same time.
 
 use kchaos_tests::{
-    Cgroup, Kchaos, NetNs, assert_share, scaled,
+    Cgroup, Kchaos, NetNs, assert_share, scaled, slow,
     suite::an_errno,
     traffic::{Calls, Sink, calls},
 };
@@ -38,7 +38,10 @@ fn nothing_is_lost_under_contention(fault: &[&str]) -> (Calls, u64) {
     let skipped: u64 = skipped.values().map(|n| n.as_u64().unwrap()).sum();
     let injected = ended.count(0, "injected");
     assert_eq!(count, injected + skipped);
-    assert_share("of all", 0.30, injected, count);
+    // Threads that take every processor can keep the engine of a slow guest from extending its lease in time.
+    let drawn = count - ended.skipped(0, "lease");
+    assert!(drawn == count || slow() > 1 && drawn > count / 4, "{ended:?}");
+    assert_share("of all", 0.30, injected, drawn);
     (got, injected)
 }
 
