@@ -22,7 +22,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 kchaos_tests::tests! {
-    needs(services, CgroupConnect): everybody_counts_the_same;
+    needs(services, together, CgroupConnect): everybody_counts_the_same;
     needs(once, CgroupConnect): those_who_asked_are_told;
 }
 

@@ -26,8 +26,8 @@ use tempfile::{NamedTempFile, TempDir};
 
 kchaos_tests::tests! {
     needs(): those_of_faults;
-    needs(services, TcEgress): the_one_of_a_pod, the_one_with_stop_conditions, the_one_with_probes;
-    needs(services, full CgroupConnect): the_one_of_a_command;
+    needs(services, together, TcEgress): the_one_of_a_pod, the_one_with_stop_conditions, the_one_with_probes;
+    needs(services, together, full CgroupConnect): the_one_of_a_command;
 }
 
 /// The name and the text of files.

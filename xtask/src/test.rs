@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that must hold before a change is merged, cheapest first.
 
 mod checks;
+mod results;
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -11,12 +12,14 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use results::{Row, lines, print_kernels};
+
 use crate::{
     bench, build, fuzz,
     matrix::{
         Column, Matrix, Place, Shared, harness,
         junit::{self, StageResult},
-        kernels_doc, snapshot, table,
+        kernels_doc, snapshot,
     },
     setup, sh,
 };
@@ -159,7 +162,7 @@ pub fn main(args: &Args) -> Result<()> {
     if failure.is_none() && !chosen {
         failure = publish(&columns).err();
     }
-    print_results(&columns);
+    print_kernels(&columns);
     println!("\n{}", lines(&rows, started.elapsed()));
     let file = sh::target_dir()?.join("junit.xml");
     let stages: Vec<junit::Stage> = rows.into_iter().map(Row::into_junit).collect();
@@ -256,18 +259,6 @@ fn publish(columns: &[Column]) -> Result<()> {
     Ok(())
 }
 
-fn print_results(columns: &[Column]) {
-    if columns.is_empty() {
-        return;
-    }
-    println!("\n{}", table::table(columns));
-    for text in [table::skips(columns), table::failures(columns)] {
-        if !text.is_empty() {
-            println!("\n{text}");
-        }
-    }
-}
-
 fn requests_at_random() -> Result<Outcome> {
     let reason = "Python's package index cannot be reached";
     Ok(if fuzz::short()? { Outcome::Passed } else { Outcome::Skipped(reason.to_owned()) })
@@ -285,40 +276,6 @@ fn built() -> Result<PathBuf> {
 fn cargo(args: &[&str]) -> Result<Outcome> {
     sh::run(sh::cargo()?.args(args))?;
     Ok(Outcome::Passed)
-}
-
-/// A line of the table at the end.
-struct Row {
-    name: &'static str,
-    seconds: Duration,
-    result: StageResult,
-}
-
-impl Row {
-    fn left_out(name: &'static str, reason: &str) -> Self {
-        Self { name, seconds: Duration::ZERO, result: StageResult::Skipped(reason.to_owned()) }
-    }
-
-    fn said(&self) -> &str {
-        match &self.result {
-            StageResult::Passed => "passed",
-            StageResult::Skipped(reason) => reason,
-            StageResult::Failed(_) => "FAILED",
-        }
-    }
-
-    fn into_junit(self) -> junit::Stage {
-        junit::Stage { name: self.name, seconds: self.seconds, result: self.result }
-    }
-}
-
-fn lines(rows: &[Row], total: Duration) -> String {
-    let line = |name: &str, seconds: &str, result: &str| format!("{name:<28}{seconds:>8}  {result}");
-    let seconds = |time: Duration| format!("{:.1}", time.as_secs_f64());
-    let mut lines = vec![line("stage", "seconds", "result")];
-    lines.extend(rows.iter().map(|row| line(row.name, &seconds(row.seconds), row.said())));
-    lines.push(line("total", &seconds(total), ""));
-    lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
