@@ -9,6 +9,7 @@ mod toolchain;
 
 use std::{
     env, fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
     process::{ExitCode, Stdio},
 };
@@ -59,11 +60,10 @@ fn run() -> Result<(), String> {
     }
     println!("cargo:rerun-if-env-changed=CARGO_HOME");
 
-    let built = compile(&toolchain, &linker, &manifest, &out)?;
     let object = out.join("kchaos.bpf.o");
-    let content = fs::read(&built).map_err(|error| format!("cannot read {}: {error}", built.display()))?;
+    let content = compile(&toolchain, &linker, &manifest, &out)?;
     let content = without_debug_information(&content)
-        .map_err(|error| format!("cannot strip {}: {error}", built.display()))?;
+        .map_err(|error| format!("cannot strip the eBPF programs: {error}"))?;
     fs::write(&object, content).map_err(|error| format!("cannot write {}: {error}", object.display()))?;
     println!("cargo:rustc-env=KCHAOS_BPF_OBJECT={}", object.display());
     let version = toolchain.verbose_version().unwrap_or_default();
@@ -73,9 +73,14 @@ fn run() -> Result<(), String> {
 }
 
 /// Runs the inner cargo and returns the object it made.
-fn compile(toolchain: &Toolchain, linker: &Path, manifest: &Path, out: &Path) -> Result<PathBuf, String> {
+fn compile(toolchain: &Toolchain, linker: &Path, manifest: &Path, out: &Path) -> Result<Vec<u8>, String> {
     let arch = variable("CARGO_CFG_TARGET_ARCH")?;
-    let target_dir = folder_of_programs(out, &arch);
+    let target_dir = folder_of_programs(out, &arch, linker, manifest);
+    // The inner cargo's own lock ends before the object is read.
+    let said = |error| format!("cannot lock {}: {error}", target_dir.display());
+    fs::create_dir_all(&target_dir).map_err(said)?;
+    let locked = fs::File::create(target_dir.join("lock")).map_err(said)?;
+    locked.lock().map_err(said)?;
     let mut command = toolchain.command(&toolchain.cargo, linker, &arch, out)?;
     command
         .args(["build", "--release", "--bin", "chaos-ebpf"])
@@ -94,7 +99,8 @@ fn compile(toolchain: &Toolchain, linker: &Path, manifest: &Path, out: &Path) ->
     if !status.success() {
         return Err(format!("{} says why, above ({status})", toolchain.cargo.display()));
     }
-    Ok(target_dir.join(TARGET).join("release/chaos-ebpf"))
+    let built = target_dir.join(TARGET).join("release/chaos-ebpf");
+    fs::read(&built).map_err(|error| format!("cannot read {}: {error}", built.display()))
 }
 
 fn with_kernel_log() -> bool {
@@ -102,10 +108,15 @@ fn with_kernel_log() -> bool {
 }
 
 /// A folder of their own, as the outer cargo holds a lock on its target folder while this runs; but one for all its
-/// profiles: what the programs become does not depend on how the daemon is built. Two ways to build them that may go on
-/// at the same time do not share it.
-fn folder_of_programs(out: &Path, arch: &str) -> PathBuf {
-    let name = if with_kernel_log() { format!("ebpf-{arch}-kernel-log") } else { format!("ebpf-{arch}") };
+/// profiles: what the programs become does not depend on how the daemon is built. It is another one for another checkout,
+/// and for another linker, of which the inner cargo sees only the path.
+fn folder_of_programs(out: &Path, arch: &str, linker: &Path, manifest: &Path) -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    manifest.hash(&mut hasher);
+    let about = fs::metadata(linker);
+    about.map(|about| (about.len(), about.modified().ok())).ok().hash(&mut hasher);
+    with_kernel_log().hash(&mut hasher);
+    let name = format!("ebpf-{arch}-{:016x}", hasher.finish());
     // <target>/[<triple>/]<profile>/build/<package>/out; with another layout it is a folder of this build alone.
     let built = out.ancestors().nth(2).filter(|folder| folder.ends_with("build"));
     let above = built.and_then(|folder| folder.ancestors().nth(2));

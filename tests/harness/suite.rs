@@ -49,7 +49,7 @@ impl Test {
 /// quality this kernel has it; `full` before one where only the best will do; `guest` for tests that change the
 /// machine; `calls` where calls can be made to fail in the kernel's own functions; `services` for those with real
 /// containers; `servers` for those with a Postgres or an nginx in a guest; `controllers` where cgroups can be limited;
-/// `once` for what is the same on every kernel; `spread` for what this machine and one of the guests is enough for; `together` for
+/// `once` for what is the same on every kernel; `spread` for what this machine and one of the guests is enough for (or this machine alone, `suite::share`); `together` for
 /// what may run beside others of its kind.
 #[macro_export]
 macro_rules! tests {

@@ -26,7 +26,8 @@ use tempfile::{NamedTempFile, TempDir};
 
 kchaos_tests::tests! {
     needs(): those_of_faults;
-    needs(services, together, TcEgress): the_one_of_a_pod, the_one_with_stop_conditions, the_one_with_probes;
+    needs(services, TcEgress): the_one_with_stop_conditions;
+    needs(services, together, TcEgress): the_one_of_a_pod, the_one_with_probes;
     needs(services, together, full CgroupConnect): the_one_of_a_command;
 }
 

@@ -5,10 +5,10 @@ use std::{net::UdpSocket, process::Child, thread, time::Duration};
 use kchaos_tests::{Cgroup, Kchaos, NetNs, ends_with_us, kchaos::run, kct, slow, suite::facts, wait_for};
 
 kchaos_tests::tests! {
-    needs(): one_process_is_killed_and_no_neighbour;
+    needs(): one_process_is_killed_and_no_neighbour, what_cannot_be_done_is_said;
     needs(spread): all_are_killed_again_and_again, the_seed_draws_the_victim,
         a_paused_service_answers_nothing_and_then_goes_on, shadow_touches_nothing, what_is_protected_is_left_alone,
-        never_itself, nested_cgroups_side_by_side, one_at_a_time, what_cannot_be_done_is_said;
+        never_itself, nested_cgroups_side_by_side, one_at_a_time;
 }
 
 /// Something that runs in a cgroup, ended with the test.

@@ -18,9 +18,8 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 kchaos_tests::tests! {
-    needs(once, TcEgress): a_bug_is_falsified_and_its_fix_holds, a_halt_is_no_verdict;
-    needs(once, together, TcEgress): no_steady_state_no_start, what_hits_nobody_says_nothing, what_was_seen_is_recorded,
-        the_daemon_says_it_too;
+    needs(once, TcEgress): a_bug_is_falsified_and_its_fix_holds, a_halt_is_no_verdict, the_daemon_says_it_too;
+    needs(once, together, TcEgress): no_steady_state_no_start, what_hits_nobody_says_nothing, what_was_seen_is_recorded;
 }
 
 const SHOP: u16 = 8080;

@@ -217,8 +217,8 @@ fn programs(gate: &Gate) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// The tests of the command line and of the tests' own parts, as root, against the binary that is shipped. Static as the
-/// suite is, whose libraries are there by now.
+/// The tests of the command line and of the tests' own parts, as root, against the binary that is shipped. Static and
+/// optimized as the suite is, whose libraries are there by now: for their own unit tests another build would take minutes.
 fn command_line_tests() -> Result<Outcome> {
     let mut command = build::statically(sh::cargo_as_root()?, "test", build::TESTS)?;
     command.args(["--lib", "--bins", "--test", "cli"]).env("KCHAOS_BIN", built()?);
