@@ -76,7 +76,7 @@ fn run() -> Result<(), String> {
 fn compile(toolchain: &Toolchain, linker: &Path, manifest: &Path, out: &Path) -> Result<Vec<u8>, String> {
     let arch = variable("CARGO_CFG_TARGET_ARCH")?;
     let target_dir = folder_of_programs(out, &arch, linker, manifest);
-    // The inner cargo's own lock ends before the object is read.
+    // The inner cargo's own lock ends before the object is read, which with the feature and without is the same file.
     let said = |error| format!("cannot lock {}: {error}", target_dir.display());
     fs::create_dir_all(&target_dir).map_err(said)?;
     let locked = fs::File::create(target_dir.join("lock")).map_err(said)?;
@@ -91,7 +91,7 @@ fn compile(toolchain: &Toolchain, linker: &Path, manifest: &Path, out: &Path) ->
         .arg(&target_dir)
         // The outer cargo reads this script's standard output as instructions.
         .stdout(Stdio::null());
-    if with_kernel_log() {
+    if env::var_os("CARGO_FEATURE_KERNEL_LOG").is_some() {
         command.args(["--features", "kernel-log"]);
     }
     let status =
@@ -103,10 +103,6 @@ fn compile(toolchain: &Toolchain, linker: &Path, manifest: &Path, out: &Path) ->
     fs::read(&built).map_err(|error| format!("cannot read {}: {error}", built.display()))
 }
 
-fn with_kernel_log() -> bool {
-    env::var_os("CARGO_FEATURE_KERNEL_LOG").is_some()
-}
-
 /// A folder of their own, as the outer cargo holds a lock on its target folder while this runs; but one for all its
 /// profiles: what the programs become does not depend on how the daemon is built. It is another one for another checkout,
 /// and for another linker, of which the inner cargo sees only the path.
@@ -115,7 +111,6 @@ fn folder_of_programs(out: &Path, arch: &str, linker: &Path, manifest: &Path) ->
     manifest.hash(&mut hasher);
     let about = fs::metadata(linker);
     about.map(|about| (about.len(), about.modified().ok())).ok().hash(&mut hasher);
-    with_kernel_log().hash(&mut hasher);
     let name = format!("ebpf-{arch}-{:016x}", hasher.finish());
     // <target>/[<triple>/]<profile>/build/<package>/out; with another layout it is a folder of this build alone.
     let built = out.ancestors().nth(2).filter(|folder| folder.ends_with("build"));
